@@ -1,0 +1,4 @@
+//! The binary: parses the command line and hands it to `cli`.
+#![forbid(unsafe_code)]
+
+fn main() {}
