@@ -1,0 +1,881 @@
+//! The one place where settings are read: flags > environment `MOZNODS_*` > `moznods.toml` > defaults.
+//!
+//! Every setting stands once in [`KEYS`]; its flag, its variable and its place in the file follow from its
+//! path (`turn.listen`: `--turn-listen`, `MOZNODS_TURN_LISTEN`, `listen` in `[turn]`). What the settings mean
+//! is left to those who use them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use ipnet::IpNet;
+
+/// One setting: where it stands and what it is without being set.
+struct Key {
+    /// `section.name`, or `name` for those above all sections.
+    path: &'static str,
+    default: &'static str,
+    help: &'static str,
+    /// Shown by nobody: neither by `config print` nor in an error.
+    secret: bool,
+}
+
+const fn key(path: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key {
+        path,
+        default,
+        help,
+        secret: false,
+    }
+}
+
+const KEYS: &[Key] = &[
+    key(
+        "data_dir",
+        "data",
+        "Directory of the database; made at the first start",
+    ),
+    key(
+        "public_url",
+        "",
+        "URL under which people reach this server; empty: taken from each request",
+    ),
+    key(
+        "http.listen",
+        "[::]:8080",
+        "Address and port of the web client and the API",
+    ),
+    key(
+        "http.trusted_proxies",
+        "",
+        "Networks whose X-Forwarded-* headers are believed, as CIDR",
+    ),
+    key("turn.enabled", "true", "Run the STUN/TURN relay"),
+    key(
+        "turn.listen",
+        "[::]:3478",
+        "Address and port of STUN/TURN, UDP and TCP",
+    ),
+    key(
+        "turn.relay_ports",
+        "49152-65535",
+        "UDP ports that the relay hands out, FIRST-LAST",
+    ),
+    key(
+        "turn.external_ip",
+        "auto",
+        "Address that clients and peers see: auto, PUBLIC or PUBLIC/PRIVATE; several by comma",
+    ),
+    key(
+        "turn.realm",
+        "",
+        "Realm of the credentials; empty: the host of public_url, else moznods",
+    ),
+    key("turn.workers", "0", "Threads of the relay; 0: one per core"),
+    key(
+        "turn.allow_peers",
+        "",
+        "Networks that peers may be in although they are not public, as CIDR",
+    ),
+    key(
+        "turn.deny_peers",
+        "",
+        "Networks that peers may not be in, as CIDR; stronger than allow_peers",
+    ),
+    key(
+        "turn.max_allocations_per_user",
+        "64",
+        "Live allocations of one user; 0: no limit",
+    ),
+    key(
+        "turn.credential_ttl",
+        "86400",
+        "Seconds for which relay credentials are given out",
+    ),
+    key(
+        "ice.extra_stun",
+        "none",
+        "Public STUN servers beside our own: none, ru, global, or HOST:PORT by comma",
+    ),
+    key(
+        "accounts.registration",
+        "code",
+        "Who may register: code (with the invite code), open, closed",
+    ),
+    Key {
+        path: "accounts.invite_code",
+        default: "",
+        help: "Code for registration; empty: made at the first start",
+        secret: true,
+    },
+    key(
+        "limits.enabled",
+        "true",
+        "Limit how often one may try to sign in and register",
+    ),
+    key("log.format", "human", "human or json"),
+    key(
+        "log.level",
+        "info",
+        "error, warn, info, debug or trace, or a filter such as info,moznods_turn=debug",
+    ),
+];
+
+/// File that is read when neither `--config` nor `MOZNODS_CONFIG` names one; it may be missing.
+const DEFAULT_FILE: &str = "moznods.toml";
+const FILE_VARIABLE: &str = "MOZNODS_CONFIG";
+
+/// A setting that cannot be used: one line that says which, what it was, and what would be right.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// A text that neither logs nor errors may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for those who compare or derive with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// Without a slash at its end; `None`: each request tells.
+    pub public_url: Option<String>,
+    pub http: Http,
+    pub turn: Turn,
+    pub ice: Ice,
+    pub accounts: Accounts,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Turn {
+    pub enabled: bool,
+    pub listen: SocketAddr,
+    pub relay_ports: RangeInclusive<u16>,
+    pub external_ip: ExternalIp,
+    pub realm: String,
+    /// Threads; 0: one per core.
+    pub workers: usize,
+    pub allow_peers: Vec<IpNet>,
+    pub deny_peers: Vec<IpNet>,
+    /// 0: no limit.
+    pub max_allocations_per_user: u32,
+    pub credential_ttl: Duration,
+}
+
+/// The address under which relayed traffic is reached from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExternalIp {
+    /// Found out at start: the interface's own, or, behind NAT, what STUN servers see.
+    Auto,
+    /// One per address family at most; `local` is the interface behind a 1:1 NAT.
+    Fixed(Vec<ExternalAddr>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExternalAddr {
+    pub public: IpAddr,
+    pub local: Option<IpAddr>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Ice {
+    /// `host:port` of public STUN servers.
+    pub extra_stun: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    pub registration: Registration,
+    pub invite_code: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    Code,
+    Open,
+    Closed,
+}
+
+impl Registration {
+    /// The word of the setting.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Registration::Code => "code",
+            Registration::Open => "open",
+            Registration::Closed => "closed",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub enabled: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing_subscriber::EnvFilter`, known to parse.
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// The flags of all settings; flatten it into a clap command.
+#[derive(Clone, Default)]
+pub struct Flags {
+    file: Option<PathBuf>,
+    values: BTreeMap<&'static str, String>,
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help(format!("Settings file [default: {DEFAULT_FILE}, if there]"))
+            .help_heading("Settings")
+            .global(true);
+        KEYS.iter().fold(command.arg(file), |command, key| {
+            let default = if key.default.is_empty() {
+                String::new()
+            } else {
+                format!(" [default: {}]", key.default)
+            };
+            command.arg(
+                Arg::new(key.path)
+                    .long(key.path.replace(['.', '_'], "-"))
+                    .value_name("VALUE")
+                    .help(format!("{}{default}", key.help))
+                    .help_heading("Settings")
+                    .hide_short_help(true)
+                    .global(true),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Flags::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.file = matches.get_one::<PathBuf>("config").cloned();
+        for key in KEYS {
+            if let Some(value) = matches.get_one::<String>(key.path) {
+                self.values.insert(key.path, value.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value as it was written, and by whom.
+#[derive(Clone)]
+struct Raw {
+    text: String,
+    /// How the admin would find it: `--turn-listen`, `MOZNODS_TURN_LISTEN`, `moznods.toml`, `default`.
+    origin: String,
+}
+
+/// All values as written, by path; what [`Config`] is parsed from and `config print` shows.
+pub struct Settings {
+    raw: BTreeMap<&'static str, Raw>,
+}
+
+impl Settings {
+    /// Collects the layers: `flags`, the process's environment, the file.
+    pub fn collect(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::layered(
+            flags,
+            std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            }),
+        )
+    }
+
+    fn layered(
+        flags: &Flags,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut raw: BTreeMap<&'static str, Raw> = KEYS
+            .iter()
+            .map(|key| {
+                let text = key.default.to_owned();
+                let origin = "default".to_owned();
+                (key.path, Raw { text, origin })
+            })
+            .collect();
+
+        let variables: BTreeMap<String, String> = environment
+            .filter(|(name, _)| name.starts_with("MOZNODS_"))
+            .collect();
+        let named = flags
+            .file
+            .clone()
+            .or_else(|| variables.get(FILE_VARIABLE).map(PathBuf::from));
+        match (&named, Path::new(DEFAULT_FILE)) {
+            (Some(file), _) => read_file(file, &mut raw)?,
+            (None, file) if file.exists() => read_file(file, &mut raw)?,
+            _ => {}
+        }
+
+        for (name, text) in variables {
+            if name == FILE_VARIABLE {
+                continue;
+            }
+            let known = KEYS.iter().map(|key| variable(key.path));
+            let Some(key) = KEYS.iter().find(|key| variable(key.path) == name) else {
+                return Err(ConfigError(format!(
+                    "{name} in the environment: there is no such setting{}",
+                    nearest(&name, known)
+                )));
+            };
+            raw.insert(key.path, Raw { text, origin: name });
+        }
+        for (path, text) in &flags.values {
+            let origin = format!("--{}", path.replace(['.', '_'], "-"));
+            raw.insert(
+                path,
+                Raw {
+                    text: text.clone(),
+                    origin,
+                },
+            );
+        }
+        Ok(Settings { raw })
+    }
+
+    /// The settings in force as a `moznods.toml`, each with its origin; secrets are left out.
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        let mut section = "";
+        for key in KEYS {
+            let (head, name) = key.path.split_once('.').unwrap_or(("", key.path));
+            if head != section {
+                out.push_str(&format!("\n[{head}]\n"));
+                section = head;
+            }
+            let Some(Raw { text, origin }) = self.raw.get(key.path) else {
+                continue;
+            };
+            if key.secret {
+                let state = if text.is_empty() {
+                    "not set"
+                } else {
+                    "set, not shown"
+                };
+                out.push_str(&format!("# {name}: {state} ({origin})\n"));
+                continue;
+            }
+            let value = toml::Value::String(text.clone());
+            out.push_str(&format!("{name} = {value}  # {origin}\n"));
+        }
+        out
+    }
+
+    fn get<T>(
+        &self,
+        path: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+        right: &str,
+    ) -> Result<T, ConfigError> {
+        let (text, origin) = match self.raw.get(path) {
+            Some(raw) => (raw.text.trim(), raw.origin.as_str()),
+            None => ("", "default"),
+        };
+        parse(text).ok_or_else(|| {
+            let secret = KEYS.iter().any(|key| key.path == path && key.secret);
+            let shown = if secret { "…" } else { text };
+            ConfigError(format!("{path} = \"{shown}\" ({origin}): expected {right}"))
+        })
+    }
+
+    fn list<T>(
+        &self,
+        path: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+        right: &str,
+    ) -> Result<Vec<T>, ConfigError> {
+        let items = |text: &str| {
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(&parse)
+                .collect()
+        };
+        self.get(path, items, right)
+    }
+
+    fn switch(&self, path: &'static str) -> Result<bool, ConfigError> {
+        self.get(path, |text| text.parse().ok(), "true or false")
+    }
+}
+
+impl Config {
+    /// Collects and checks all settings.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::check(&Settings::collect(flags)?)
+    }
+
+    /// Checks collected settings.
+    pub fn check(settings: &Settings) -> Result<Self, ConfigError> {
+        const ADDRESS: &str = "ADDRESS:PORT, such as [::]:8080 or 127.0.0.1:8080";
+        const NETWORKS: &str = "networks as CIDR, such as 10.0.0.0/8,fd00::/8";
+        let address = |text: &str| text.parse::<SocketAddr>().ok();
+        let network = |text: &str| {
+            text.parse::<IpNet>()
+                .ok()
+                .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+        };
+
+        let public_url = settings.get(
+            "public_url",
+            parse_public_url,
+            "http://HOST[:PORT] or https://HOST[:PORT], without a path",
+        )?;
+        let realm = settings.get(
+            "turn.realm",
+            // RFC 8489 §14.9: fewer than 128 characters, and it stands in a quoted string.
+            |text| {
+                (text.len() < 128
+                    && !text.contains(['"', '\\'])
+                    && !text.contains(char::is_control))
+                .then(|| text.to_owned())
+            },
+            "fewer than 128 bytes, without quotes and backslashes",
+        )?;
+        let realm = match (realm.is_empty(), &public_url) {
+            (false, _) => realm,
+            (true, Some(url)) => host_of(url).to_owned(),
+            (true, None) => "moznods".to_owned(),
+        };
+        Ok(Config {
+            data_dir: settings.get(
+                "data_dir",
+                |text| (!text.is_empty()).then(|| PathBuf::from(text)),
+                "a directory",
+            )?,
+            http: Http {
+                listen: settings.get("http.listen", address, ADDRESS)?,
+                trusted_proxies: settings.list("http.trusted_proxies", network, NETWORKS)?,
+            },
+            turn: Turn {
+                enabled: settings.switch("turn.enabled")?,
+                listen: settings.get("turn.listen", address, ADDRESS)?,
+                relay_ports: settings.get(
+                    "turn.relay_ports",
+                    |text| {
+                        let (first, last) = text.split_once('-')?;
+                        let range = first.trim().parse().ok()?..=last.trim().parse().ok()?;
+                        (*range.start() >= 1024 && !range.is_empty()).then_some(range)
+                    },
+                    "FIRST-LAST with 1024 ≤ FIRST ≤ LAST ≤ 65535",
+                )?,
+                external_ip: settings.get(
+                    "turn.external_ip",
+                    parse_external_ip,
+                    "auto, A.B.C.D, or PUBLIC/PRIVATE; at most one for IPv4 and one for IPv6",
+                )?,
+                realm,
+                workers: settings.get(
+                    "turn.workers",
+                    |text| text.parse().ok().filter(|count| *count <= 256),
+                    "a whole number from 0 (one per core) to 256",
+                )?,
+                allow_peers: settings.list("turn.allow_peers", network, NETWORKS)?,
+                deny_peers: settings.list("turn.deny_peers", network, NETWORKS)?,
+                max_allocations_per_user: settings.get(
+                    "turn.max_allocations_per_user",
+                    |text| text.parse().ok(),
+                    "a whole number, 0 for no limit",
+                )?,
+                credential_ttl: settings.get(
+                    "turn.credential_ttl",
+                    |text| {
+                        let seconds = text.parse().ok()?;
+                        (60..=31_536_000)
+                            .contains(&seconds)
+                            .then(|| Duration::from_secs(seconds))
+                    },
+                    "seconds from 60 to 31536000",
+                )?,
+            },
+            ice: Ice {
+                extra_stun: settings.get(
+                    "ice.extra_stun",
+                    parse_extra_stun,
+                    "none, ru, global, or HOST:PORT by comma",
+                )?,
+            },
+            accounts: Accounts {
+                registration: settings.get(
+                    "accounts.registration",
+                    |text| match text {
+                        "code" => Some(Registration::Code),
+                        "open" => Some(Registration::Open),
+                        "closed" => Some(Registration::Closed),
+                        _ => None,
+                    },
+                    "code, open or closed",
+                )?,
+                invite_code: settings.get(
+                    "accounts.invite_code",
+                    |text| match text.len() {
+                        0 => Some(None),
+                        6..=128 => Some(Some(Secret(text.to_owned()))),
+                        _ => None,
+                    },
+                    "6 to 128 bytes, or nothing",
+                )?,
+            },
+            limits: Limits {
+                enabled: settings.switch("limits.enabled")?,
+            },
+            log: Log {
+                format: settings.get(
+                    "log.format",
+                    |text| match text {
+                        "human" => Some(LogFormat::Human),
+                        "json" => Some(LogFormat::Json),
+                        _ => None,
+                    },
+                    "human or json",
+                )?,
+                level: settings.get(
+                    "log.level",
+                    |text| {
+                        let words = ["error", "warn", "info", "debug", "trace", "off"];
+                        let right =
+                            |part: &str| words.contains(&part.rsplit('=').next().unwrap_or(part));
+                        text.split(',').all(right).then(|| text.to_owned())
+                    },
+                    "error, warn, info, debug or trace, or a list such as info,moznods_turn=debug",
+                )?,
+            },
+            public_url,
+        })
+    }
+}
+
+/// The host of an `http(s)://host[:port]` URL that [`Config`] has checked.
+pub fn host_of(url: &str) -> &str {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
+    }
+}
+
+fn parse_public_url(text: &str) -> Option<Option<String>> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() {
+        return Some(None);
+    }
+    let url: axum::http::Uri = text.parse().ok()?;
+    let right = matches!(url.scheme_str(), Some("http" | "https"))
+        && url.host().is_some_and(|host| !host.is_empty())
+        && !text.contains('@')
+        && matches!(
+            url.path_and_query().map(|path| path.as_str()),
+            None | Some("/")
+        );
+    right.then(|| Some(text.to_owned()))
+}
+
+fn parse_external_ip(text: &str) -> Option<ExternalIp> {
+    if text == "auto" {
+        return Some(ExternalIp::Auto);
+    }
+    let mut addresses: Vec<ExternalAddr> = Vec::new();
+    for item in text.split(',') {
+        let (public, local) = match item.trim().split_once('/') {
+            Some((public, local)) => (public.parse().ok()?, Some(local.parse().ok()?)),
+            None => (item.trim().parse().ok()?, None),
+        };
+        let same_family = |other: &IpAddr| other.is_ipv4() == IpAddr::is_ipv4(&public);
+        if public.is_unspecified()
+            || local.is_some_and(|local| !same_family(&local))
+            || addresses.iter().any(|other| same_family(&other.public))
+        {
+            return None;
+        }
+        addresses.push(ExternalAddr { public, local });
+    }
+    Some(ExternalIp::Fixed(addresses))
+}
+
+fn parse_extra_stun(text: &str) -> Option<Vec<String>> {
+    let preset: &[&str] = match text {
+        "" | "none" => &[],
+        "ru" => &["stun.rtc.yandex.net:3478", "stun.sipnet.ru:3478"],
+        "global" => &["stun.l.google.com:19302", "stun.cloudflare.com:3478"],
+        list => {
+            let server = |item: &str| {
+                let (host, port) = item.trim().rsplit_once(':')?;
+                let host_right = !host.is_empty() && !host.contains(['/', ' ', '?']);
+                (host_right && port.parse::<u16>().is_ok()).then(|| item.trim().to_owned())
+            };
+            return list.split(',').map(server).collect();
+        }
+    };
+    Some(preset.iter().map(|&server| server.to_owned()).collect())
+}
+
+fn variable(path: &str) -> String {
+    format!("MOZNODS_{}", path.replace('.', "_").to_uppercase())
+}
+
+fn read_file(file: &Path, raw: &mut BTreeMap<&'static str, Raw>) -> Result<(), ConfigError> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| ConfigError(format!("{name}: cannot be read: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| {
+            1 + text
+                .bytes()
+                .take(span.start)
+                .filter(|b| *b == b'\n')
+                .count()
+        });
+        // The parser's own text quotes the line, which may hold a secret.
+        ConfigError(format!("{name} line {line}: not TOML: {}", error.message()))
+    })?;
+    for (head, value) in &table {
+        match value {
+            toml::Value::Table(section) => {
+                for (key, value) in section {
+                    set_from_file(file, &format!("{head}.{key}"), value, raw)?;
+                }
+            }
+            value => set_from_file(file, head, value, raw)?,
+        }
+    }
+    Ok(())
+}
+
+fn set_from_file(
+    file: &Path,
+    path: &str,
+    value: &toml::Value,
+    raw: &mut BTreeMap<&'static str, Raw>,
+) -> Result<(), ConfigError> {
+    let name = file.display();
+    let Some(key) = KEYS.iter().find(|key| key.path == path) else {
+        return Err(ConfigError(format!(
+            "{path} in {name}: there is no such setting{}",
+            nearest(path, KEYS.iter().map(|key| key.path.to_owned()))
+        )));
+    };
+    let scalar = |value: &toml::Value| match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(switch) => Some(switch.to_string()),
+        _ => None,
+    };
+    let text = match value {
+        toml::Value::Array(items) => items
+            .iter()
+            .map(scalar)
+            .collect::<Option<Vec<_>>>()
+            .map(|items| items.join(",")),
+        value => scalar(value),
+    };
+    let text = text.ok_or_else(|| {
+        ConfigError(format!(
+            "{path} in {name}: a {} stands here; expected a text, a number, true/false, or a list of them",
+            value.type_str()
+        ))
+    })?;
+    let origin = name.to_string();
+    raw.insert(key.path, Raw { text, origin });
+    Ok(())
+}
+
+/// `; did you mean X?` when one of `known` is near enough to be what was meant.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
+        .filter(|(score, _)| *score > 0.85)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map_or(
+            "; `moznods config print` lists those there are".to_owned(),
+            |(_, candidate)| format!("; did you mean {candidate}?"),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(
+        flags: &[(&'static str, &str)],
+        environment: &[(&str, &str)],
+        file: &str,
+    ) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("moznods.toml");
+        std::fs::write(&path, file).unwrap();
+        let flags = Flags {
+            file: Some(path),
+            values: flags
+                .iter()
+                .map(|(path, text)| (*path, (*text).to_owned()))
+                .collect(),
+        };
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::layered(&flags, environment)
+            .and_then(|settings| Config::check(&settings))
+            .map_err(|error| {
+                error
+                    .to_string()
+                    .replace(directory.path().to_str().unwrap(), "")
+            })
+    }
+
+    #[test]
+    fn defaults_need_nothing() {
+        let config = load(&[], &[], "").unwrap();
+        assert_eq!(config.http.listen, "[::]:8080".parse().unwrap());
+        assert_eq!(config.turn.relay_ports, 49152..=65535);
+        assert_eq!(config.turn.realm, "moznods");
+        assert_eq!(config.accounts.registration, Registration::Code);
+    }
+
+    #[test]
+    fn flags_beat_environment_beats_file_beats_default() {
+        let file = "[turn]\nworkers = 1\nrealm = \"file\"\nlisten = \"127.0.0.1:1\"\n";
+        let environment = [
+            ("MOZNODS_TURN_REALM", "environment"),
+            ("MOZNODS_TURN_LISTEN", "127.0.0.1:2"),
+        ];
+        let config = load(&[("turn.listen", "127.0.0.1:3")], &environment, file).unwrap();
+        assert_eq!(config.turn.workers, 1);
+        assert_eq!(config.turn.realm, "environment");
+        assert_eq!(config.turn.listen.port(), 3);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest_one() {
+        let error = load(&[], &[], "[turn]\nlistn = \"x\"\n").unwrap_err();
+        assert_eq!(
+            error,
+            "turn.listn in /moznods.toml: there is no such setting; did you mean turn.listen?"
+        );
+        let error = load(&[], &[("MOZNODS_TURN_LISTN", "x")], "").unwrap_err();
+        assert!(
+            error.ends_with("did you mean MOZNODS_TURN_LISTEN?"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_bad_value_names_key_value_origin_and_what_is_right() {
+        let error = load(&[], &[("MOZNODS_TURN_RELAY_PORTS", "60000-50000")], "").unwrap_err();
+        assert_eq!(
+            error,
+            "turn.relay_ports = \"60000-50000\" (MOZNODS_TURN_RELAY_PORTS): expected FIRST-LAST with 1024 ≤ FIRST ≤ LAST ≤ 65535"
+        );
+        for (path, bad) in [
+            ("public_url", "chat.example.org"),
+            ("public_url", "https://user@example.org"),
+            ("public_url", "https://example.org/path"),
+            ("http.listen", "8080"),
+            ("turn.external_ip", "0.0.0.0"),
+            ("turn.external_ip", "192.0.2.1/fd00::1"),
+            ("turn.external_ip", "192.0.2.1,192.0.2.2"),
+            ("turn.allow_peers", "10.0.0.0/33"),
+            ("turn.credential_ttl", "1"),
+            ("ice.extra_stun", "russia"),
+            ("log.level", "loud"),
+            ("turn.enabled", "yes"),
+        ] {
+            let error = load(&[(path, bad)], &[], "").unwrap_err();
+            assert!(
+                error.starts_with(path) && error.contains("expected"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_are_neither_printed_nor_quoted() {
+        let error = load(&[("accounts.invite_code", "abc")], &[], "").unwrap_err();
+        assert!(!error.contains("abc"), "{error}");
+        let error = load(&[], &[], "[accounts]\ninvite_code = \"hunter2-hunter2\n").unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+        let flags = Flags {
+            file: None,
+            values: [("accounts.invite_code", "hunter2-hunter2".to_owned())].into(),
+        };
+        let settings = Settings::layered(&flags, std::iter::empty()).unwrap();
+        assert!(!settings.print().contains("hunter2"));
+        let config = Config::check(&settings).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_print_shows_can_be_read_again() {
+        let settings = Settings::layered(&Flags::default(), std::iter::empty()).unwrap();
+        load(&[], &[], &settings.print()).unwrap();
+    }
+
+    #[test]
+    fn lists_are_arrays_or_commas() {
+        let config = load(
+            &[("turn.allow_peers", "127.0.0.0/8, ::1")],
+            &[],
+            "[http]\ntrusted_proxies = [\"10.0.0.0/8\", \"fd00::/8\"]\n",
+        )
+        .unwrap();
+        assert_eq!(config.turn.allow_peers.len(), 2);
+        assert_eq!(config.http.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn hosts_of_urls() {
+        assert_eq!(host_of("https://chat.example.org"), "chat.example.org");
+        assert_eq!(host_of("http://localhost:8080"), "localhost");
+        assert_eq!(host_of("http://[::1]:8080"), "[::1]");
+        assert_eq!(host_of("http://[::1]"), "[::1]");
+    }
+}
