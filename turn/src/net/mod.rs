@@ -1,0 +1,114 @@
+//! Sockets and threads that drive [`crate::server::Server`]: one worker per core, each with listening sockets
+//! of its own (`SO_REUSEPORT`), its own server and its own allocations.
+
+pub mod address;
+mod listen;
+mod stream;
+mod sys;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use mio::Waker;
+
+use crate::auth::{Authenticator, Owner};
+use crate::server::{Common, Config};
+use crate::stats::Stats;
+
+pub use listen::{BindError, Listeners};
+pub use sys::raise_file_limit;
+
+/// A running relay. Dropping it ends its threads, and with them all allocations.
+#[derive(Debug)]
+pub struct Relay {
+    workers: Vec<Handle>,
+    stop: Arc<AtomicBool>,
+    address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<Waker>,
+    stats: Arc<Stats>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a worker is told from outside.
+#[derive(Debug, Clone, Copy)]
+enum Command {
+    EndOwner(Owner),
+}
+
+impl Relay {
+    /// Starts serving. Fails when the system refuses a thread, an event queue or entropy.
+    pub fn start(
+        listeners: Listeners,
+        config: Config,
+        authenticator: Arc<dyn Authenticator>,
+    ) -> io::Result<Relay> {
+        let address = listeners.address();
+        let common = Common::new(config, authenticator, &rand::random());
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut relay = Relay {
+            workers: Vec::with_capacity(listeners.workers.len()),
+            stop: Arc::clone(&stop),
+            address,
+        };
+        for (index, sockets) in listeners.workers.into_iter().enumerate() {
+            let (commands, receiver) = mpsc::channel();
+            let worker =
+                worker::Worker::new(sockets, Arc::clone(&common), receiver, Arc::clone(&stop))?;
+            let (waker, stats) = (worker.waker(), worker.stats());
+            let thread = std::thread::Builder::new()
+                .name(format!("relay-{index}"))
+                .spawn(move || worker.run())?;
+            relay.workers.push(Handle {
+                commands,
+                waker,
+                stats,
+                thread: Some(thread),
+            });
+        }
+        Ok(relay)
+    }
+
+    /// Where clients arrive.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends all allocations of an owner, on every worker, within moments. The authenticator must refuse the
+    /// owner already, or new ones are made.
+    pub fn end_owner(&self, owner: Owner) {
+        for worker in &self.workers {
+            // A worker that is gone has no allocations.
+            if worker.commands.send(Command::EndOwner(owner)).is_ok() {
+                let _ = worker.waker.wake();
+            }
+        }
+    }
+
+    /// Counters of each worker.
+    pub fn stats(&self) -> impl Iterator<Item = &Stats> {
+        self.workers.iter().map(|worker| &*worker.stats)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for worker in &self.workers {
+            let _ = worker.waker.wake();
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
