@@ -55,22 +55,25 @@ pub struct PeerPolicy {
     /// Addresses of this host, as peers see them and as its interfaces have them.
     own: Vec<IpAddr>,
     relay_ports: RangeInclusive<u16>,
+    listeners: Vec<u16>,
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
 }
 
 impl PeerPolicy {
-    /// `deny` is stronger than everything else, `allow` than the ranges refused by default. The addresses in
-    /// `own` are reachable at `relay_ports` and nowhere else.
+    /// `deny` is stronger than everything else. The addresses in `own` are never reachable at `listeners`, and
+    /// unless they are in `allow`, at `relay_ports` alone. `allow` is stronger than the ranges refused by default.
     pub fn new(
         own: Vec<IpAddr>,
         relay_ports: RangeInclusive<u16>,
+        listeners: Vec<u16>,
         allow: Vec<IpNet>,
         deny: Vec<IpNet>,
     ) -> Self {
         PeerPolicy {
             own,
             relay_ports,
+            listeners,
             allow,
             deny,
         }
@@ -78,15 +81,19 @@ impl PeerPolicy {
 
     /// Whether packets may go to this address and port, or come from it.
     pub fn allows(&self, peer: SocketAddr) -> bool {
-        let ip = peer.ip();
-        if peer.port() == 0 || listed(&self.deny, ip) {
-            false
-        } else if self.own.contains(&ip) {
-            // Never a listener of this host, which trusts packets from its own addresses.
-            self.relay_ports.contains(&peer.port())
-        } else {
-            listed(&self.allow, ip) || is_public(ip)
+        let (ip, port) = (peer.ip(), peer.port());
+        let own = self.own.contains(&ip);
+        if port == 0 || listed(&self.deny, ip) || (own && self.listeners.contains(&port)) {
+            return false;
         }
+        if listed(&self.allow, ip) {
+            return true;
+        }
+        if own {
+            // This host may trust what comes from its own addresses: other relays are all that is reached.
+            return self.relay_ports.contains(&port);
+        }
+        is_public(ip)
     }
 
     /// Whether a permission may be made for this address: some port of it is allowed.
@@ -135,7 +142,7 @@ mod tests {
     fn policy(allow: &[&str], deny: &[&str]) -> PeerPolicy {
         let nets = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
         let own = vec!["198.51.100.7".parse().unwrap(), "10.0.0.7".parse().unwrap()];
-        PeerPolicy::new(own, 49152..=65535, nets(allow), nets(deny))
+        PeerPolicy::new(own, 49152..=65535, vec![3478], nets(allow), nets(deny))
     }
 
     fn allows(policy: &PeerPolicy, ip: &str) -> bool {
@@ -220,16 +227,14 @@ mod tests {
     #[test]
     fn own_addresses_are_peers_at_relay_ports_alone() {
         let policy = policy(&["10.0.0.0/8"], &[]);
+        let at = |ip: &str, port| policy.allows(SocketAddr::new(ip.parse().unwrap(), port));
         for ip in ["198.51.100.7", "10.0.0.7"] {
-            let ip: IpAddr = ip.parse().unwrap();
-            assert!(policy.allows_ip(ip));
-            assert!(policy.allows(SocketAddr::new(ip, 49152)));
-            assert!(
-                !policy.allows(SocketAddr::new(ip, 3478)),
-                "its listeners never"
-            );
+            assert!(policy.allows_ip(ip.parse().unwrap()));
+            assert!(at(ip, 49152));
+            assert!(!at(ip, 3478), "its listeners never");
         }
-        assert!(policy.allows("10.0.0.8:22".parse().unwrap()));
+        assert!(!at("198.51.100.7", 22));
+        assert!(at("10.0.0.7", 22), "the admin said so");
     }
 
     #[test]

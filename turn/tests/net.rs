@@ -29,7 +29,8 @@ fn start(ip: &str, allow: &[&str]) -> Relay {
             local: ip,
         }],
         relay_ports: relay_ports.clone(),
-        policy: PeerPolicy::new(vec![ip], relay_ports, allow, vec![]),
+        policy: PeerPolicy::new(vec![ip], relay_ports, vec![], allow, vec![]),
+        legacy_channels: true,
         limits: Limits::default(),
     };
     let listeners = Listeners::bind(SocketAddr::new(ip, 0), 2).unwrap();
@@ -164,12 +165,12 @@ fn two_callers_relayed_here_hear_each_other_over_each_transport_and_family() {
                 let (mut alice, mut bob) = (first(&relay, "alice"), second(&relay, "bob"));
                 let (a, b) = (alice.allocate(), bob.allocate());
                 alice.bind(0x4000, b);
-                bob.bind(0x4abc, a);
+                bob.bind(0x7abc, a);
                 for size in [0, 1, 160, 1200, 9000] {
                     let payload = vec![size as u8; size];
                     alice.send(&channel_data(0x4000, &payload));
-                    assert_eq!(bob.receive(), channel_data(0x4abc, &payload));
-                    bob.send(&channel_data(0x4abc, &payload));
+                    assert_eq!(bob.receive(), channel_data(0x7abc, &payload));
+                    bob.send(&channel_data(0x7abc, &payload));
                     assert_eq!(alice.receive(), channel_data(0x4000, &payload));
                 }
             }

@@ -52,7 +52,14 @@ impl Bench {
                 },
             ],
             relay_ports: relay_ports.clone(),
-            policy: PeerPolicy::new(vec![public, local, v6], relay_ports, vec![], vec![]),
+            policy: PeerPolicy::new(
+                vec![public, local, v6],
+                relay_ports,
+                vec![3478],
+                vec![],
+                vec![],
+            ),
+            legacy_channels: false,
             limits,
         };
         let common = Common::new(config, Arc::new(Users), &[9; 32]);

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_is_not_turn_or_too_large_is_refused_at_its_head() {
-        for first in 0x50..=0xFF {
+        for first in 0x80..=0xFF {
             let mut framer = Framer::default();
             framer.push(&[first, 0, 0, 0]);
             assert_eq!(framer.next(true), Err(NotTurn));

@@ -34,6 +34,8 @@ pub struct Config {
     pub relay: Vec<RelayAddress>,
     pub relay_ports: RangeInclusive<u16>,
     pub policy: PeerPolicy,
+    /// Whether channels of RFC 5766 (0x5000–0x7FFF) may be bound beside those of RFC 8656.
+    pub legacy_channels: bool,
     pub limits: Limits,
 }
 

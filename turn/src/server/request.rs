@@ -449,7 +449,11 @@ impl Server {
         let peer = peer
             .and_then(|value| message.xor_address(value))
             .ok_or(Code::BadRequest)?;
-        if !channel::NUMBERS.contains(&number) {
+        let numbers = match common.config().legacy_channels {
+            true => channel::LEGACY_NUMBERS,
+            false => channel::NUMBERS,
+        };
+        if !numbers.contains(&number) {
             return Err(Code::BadRequest);
         }
         check_family(allocation, peer)?;

@@ -1,17 +1,20 @@
 //! ChannelData (RFC 8656 §12.4): four bytes before the payload, read and written in place.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::padded;
 
 pub const HEADER_LEN: usize = 4;
 
 /// Numbers that a client may bind (RFC 8656 §12).
-pub const NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
+pub const NUMBERS: RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// Numbers of RFC 5766 §11, which older clients choose from.
+pub const LEGACY_NUMBERS: RangeInclusive<u16> = 0x4000..=0x7FFF;
 
-/// Whether the first byte is that of ChannelData (RFC 8656 §12: 64–79).
+/// Whether the first byte is that of ChannelData. Which numbers can be bound is decided when they are; here
+/// both ranges are told apart from STUN (0–63) and from all else.
 pub fn is_channel_data(first: u8) -> bool {
-    (0x40..=0x4F).contains(&first)
+    (0x40..=0x7F).contains(&first)
 }
 
 /// Number and payload of a datagram that holds one ChannelData message; `None` when it is shorter than it
@@ -20,7 +23,7 @@ pub fn parse(bytes: &[u8]) -> Option<(u16, Range<usize>)> {
     let &[n0, n1, l0, l1] = bytes.first_chunk::<HEADER_LEN>()?;
     let number = u16::from_be_bytes([n0, n1]);
     let end = HEADER_LEN + usize::from(u16::from_be_bytes([l0, l1]));
-    (NUMBERS.contains(&number) && end <= bytes.len()).then_some((number, HEADER_LEN..end))
+    (LEGACY_NUMBERS.contains(&number) && end <= bytes.len()).then_some((number, HEADER_LEN..end))
 }
 
 /// Header for a payload; `None` when it is too long.
