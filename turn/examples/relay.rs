@@ -26,6 +26,10 @@ impl Authenticator for OneUser {
             key,
         })
     }
+
+    fn permits(&self, _: Owner) -> bool {
+        true
+    }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

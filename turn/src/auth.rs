@@ -3,7 +3,7 @@
 
 pub use crate::wire::integrity::Key;
 
-/// Whose an allocation is: what quotas and [`Relay::end_owner`](crate::net::Relay::end_owner) go by.
+/// Whose an allocation is: what quotas go by, and the right to relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
 
@@ -39,7 +39,12 @@ pub struct Claim<'a> {
 
 /// Tells whose a username is and what key proves it.
 ///
-/// Asked on the relay's own threads for each authenticated request, so it must answer from memory.
+/// Asked on the relay's own threads, so it must answer from memory.
 pub trait Authenticator: Send + Sync {
+    /// Asked for each authenticated request.
     fn credential(&self, claim: Claim<'_>) -> Result<Credential, Refusal>;
+
+    /// Whether an owner of live allocations may still relay. Asked for all of them by
+    /// [`Relay::review`](crate::net::Relay::review).
+    fn permits(&self, owner: Owner) -> bool;
 }

@@ -109,7 +109,7 @@ fn listed(nets: &[IpNet], ip: IpAddr) -> bool {
 }
 
 /// Whether an address is globally reachable and not one of the ranges above in disguise.
-pub(crate) fn is_public(ip: IpAddr) -> bool {
+pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !SPECIAL_V4.iter().any(|net| net.contains(&ip)),
         IpAddr::V6(ip) if NAT64.contains(&ip) || SIX_TO_FOUR.contains(&ip) => {

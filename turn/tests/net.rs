@@ -18,6 +18,10 @@ use support::{Answer, Client, REALM, Users, bind, channel_data, permit, udp_tran
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn start(ip: &str, allow: &[&str]) -> Relay {
+    start_for(Arc::default(), ip, allow)
+}
+
+fn start_for(users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
     let ip: IpAddr = ip.parse().unwrap();
     let relay_ports = 49152..=65535;
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
@@ -34,7 +38,7 @@ fn start(ip: &str, allow: &[&str]) -> Relay {
         limits: Limits::default(),
     };
     let listeners = Listeners::bind(SocketAddr::new(ip, 0), 2).unwrap();
-    Relay::start(listeners, config, Arc::new(Users)).unwrap()
+    Relay::start(listeners, config, users).unwrap()
 }
 
 /// How a test client speaks to the relay.
@@ -245,14 +249,16 @@ fn a_forbidden_peer_gets_no_packet() {
 #[test]
 fn an_owner_can_be_ended_on_all_workers_and_the_sockets_are_given_back() {
     let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let relay = start("127.0.0.1", &[]);
+    let users = Arc::new(Users::default());
+    let relay = start_for(users.clone(), "127.0.0.1", &[]);
     let mut callers: Vec<_> = (0..40).map(|_| Caller::udp(&relay, "alice")).collect();
     let relays: Vec<_> = callers.iter_mut().map(Caller::allocate).collect();
     assert_eq!(live(&relay), 40);
     assert!(files() > 80);
     let mut bob = Caller::tcp(&relay, "bob");
     bob.allocate();
-    relay.end_owner(Owner(1));
+    users.revoked.lock().unwrap().insert(Owner(1));
+    relay.review();
     wait_until("alice's allocations end", || live(&relay) == 1);
     // Their ports can be bound: nothing holds them.
     for address in relays {

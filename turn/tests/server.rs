@@ -27,6 +27,7 @@ fn addr(text: &str) -> SocketAddr {
 /// A server whose driver is the test: every port binds, except those in `taken`.
 struct Bench {
     server: Server,
+    users: Arc<Users>,
     now: Now,
     taken: Vec<u16>,
     live: Vec<AllocationId>,
@@ -62,8 +63,10 @@ impl Bench {
             legacy_channels: false,
             limits,
         };
-        let common = Common::new(config, Arc::new(Users), &[9; 32]);
+        let users = Arc::new(Users::default());
+        let common = Common::new(config, users.clone(), &[9; 32]);
         Bench {
+            users,
             server: Server::new(common, [3; 32]),
             now: Now {
                 instant: Instant::now(),
@@ -861,7 +864,8 @@ fn an_owner_who_loses_the_right_loses_all_allocations_and_nobody_else_does() {
     allocated(&mut bench, "alice", udp(1));
     allocated(&mut bench, "alice", tcp(2));
     allocated(&mut bench, "bob", udp(3));
-    bench.server.end_owner(bench.now, Owner(1));
+    bench.users.revoked.lock().unwrap().insert(Owner(1));
+    bench.server.review(bench.now);
     bench.outputs();
     assert_eq!(bench.live.len(), 1);
     assert!(bench.server.has_allocation(udp(3)));

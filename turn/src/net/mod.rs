@@ -9,13 +9,13 @@ mod worker;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use mio::Waker;
 
-use crate::auth::{Authenticator, Owner};
+use crate::auth::Authenticator;
 use crate::server::{Common, Config};
 use crate::stats::Stats;
 
@@ -32,16 +32,10 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Handle {
-    commands: mpsc::Sender<Command>,
+    review: Arc<AtomicBool>,
     waker: Arc<Waker>,
     stats: Arc<Stats>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What a worker is told from outside.
-#[derive(Debug, Clone, Copy)]
-enum Command {
-    EndOwner(Owner),
 }
 
 impl Relay {
@@ -60,15 +54,19 @@ impl Relay {
             address,
         };
         for (index, sockets) in listeners.workers.into_iter().enumerate() {
-            let (commands, receiver) = mpsc::channel();
-            let worker =
-                worker::Worker::new(sockets, Arc::clone(&common), receiver, Arc::clone(&stop))?;
+            let review = Arc::new(AtomicBool::new(false));
+            let worker = worker::Worker::new(
+                sockets,
+                Arc::clone(&common),
+                Arc::clone(&review),
+                Arc::clone(&stop),
+            )?;
             let (waker, stats) = (worker.waker(), worker.stats());
             let thread = std::thread::Builder::new()
                 .name(format!("relay-{index}"))
                 .spawn(move || worker.run())?;
             relay.workers.push(Handle {
-                commands,
+                review,
                 waker,
                 stats,
                 thread: Some(thread),
@@ -82,14 +80,12 @@ impl Relay {
         self.address
     }
 
-    /// Ends all allocations of an owner, on every worker, within moments. The authenticator must refuse the
-    /// owner already, or new ones are made.
-    pub fn end_owner(&self, owner: Owner) {
+    /// Has each worker ask [`Authenticator::permits`] about the owners of its allocations and end those that are
+    /// refused, within moments. To be called after someone has lost the right to relay.
+    pub fn review(&self) {
         for worker in &self.workers {
-            // A worker that is gone has no allocations.
-            if worker.commands.send(Command::EndOwner(owner)).is_ok() {
-                let _ = worker.waker.wake();
-            }
+            worker.review.store(true, Ordering::Release);
+            let _ = worker.waker.wake();
         }
     }
 

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Source;
@@ -17,7 +17,7 @@ use socket2::SockRef;
 
 use super::listen::{self, WorkerSockets};
 use super::stream::Connection;
-use super::{Command, sys};
+use super::sys;
 use crate::server::{
     AllocationId, Common, Event, FiveTuple, HEADROOM, Now, Output, Server, TAILROOM, Transport,
     Verdict,
@@ -89,7 +89,7 @@ struct RelaySocket {
 pub(super) struct Worker {
     poll: Poll,
     waker: Arc<Waker>,
-    commands: mpsc::Receiver<Command>,
+    review: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     server: Server,
     io: Io,
@@ -117,7 +117,7 @@ impl Worker {
     pub fn new(
         sockets: WorkerSockets,
         common: Arc<Common>,
-        commands: mpsc::Receiver<Command>,
+        review: Arc<AtomicBool>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -145,7 +145,7 @@ impl Worker {
         Ok(Worker {
             poll,
             waker,
-            commands,
+            review,
             stop,
             server: Server::new(common, rand::random()),
             io: Io {
@@ -196,10 +196,8 @@ impl Worker {
                     self.serve(now, place, false);
                 }
             }
-            while let Ok(command) = self.commands.try_recv() {
-                match command {
-                    Command::EndOwner(owner) => self.server.end_owner(now, owner),
-                }
+            if self.review.swap(false, Ordering::Acquire) {
+                self.server.review(now);
             }
             self.server.handle_timeout(now);
             self.do_outputs(now);

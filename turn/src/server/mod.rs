@@ -290,16 +290,16 @@ impl Server {
         }
     }
 
-    /// Ends all allocations of an owner. That no new ones are made is the authenticator's to see to, before.
-    pub fn end_owner(&mut self, now: Now, owner: Owner) {
-        let of_owner =
-            |allocation: &Allocation| (allocation.owner == owner).then_some(allocation.id);
-        let ids: Vec<_> = self
+    /// Ends the allocations of all owners who have lost the right to relay.
+    pub fn review(&mut self, now: Now) {
+        let permits = |owner| self.common.authenticator.permits(owner);
+        let lost: Vec<_> = self
             .allocations
             .iter()
-            .filter_map(|(_, a)| of_owner(a))
+            .filter(|(_, allocation)| !permits(allocation.owner))
+            .map(|(_, allocation)| allocation.id)
             .collect();
-        ids.into_iter()
+        lost.into_iter()
             .for_each(|id| self.end(now, id, Ended::Revoked));
     }
 

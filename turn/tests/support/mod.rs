@@ -1,7 +1,9 @@
 //! A small TURN client for tests: builds requests, remembers the nonce, reads answers.
 #![allow(dead_code)]
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
 use moznods_turn::auth::{Authenticator, Claim, Credential, Key, Owner, Refusal};
 use moznods_turn::wire::{Builder, Class, Message, Method, TransactionId, attr, integrity};
@@ -10,7 +12,10 @@ pub const REALM: &str = "test";
 
 /// Knows `alice` (owner 1), `bob` (owner 2), `late` (whose credential ends at [`LATE_EXPIRES`]) and `blocked`; a
 /// password is the name in upper case.
-pub struct Users;
+#[derive(Default)]
+pub struct Users {
+    pub revoked: Mutex<HashSet<Owner>>,
+}
 
 /// Seconds since the Unix epoch.
 pub const LATE_EXPIRES: u64 = 1_800_000_100;
@@ -31,6 +36,10 @@ impl Authenticator for Users {
             owner,
             key: key_of(claim.username),
         })
+    }
+
+    fn permits(&self, owner: Owner) -> bool {
+        !self.revoked.lock().unwrap().contains(&owner)
     }
 }
 
