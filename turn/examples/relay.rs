@@ -41,19 +41,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         password: next("PASSWORD")?,
     };
 
+    let own = address::interfaces()?;
     let relay = RelayAddress {
         public: listen.ip(),
-        local: address::local_for(listen.ip()),
+        local: address::local_for(listen.ip(), &own),
     };
-    let relay_ports = 49152..=65535;
-    let own = address::interfaces()?;
     let loopback = vec!["127.0.0.0/8".parse()?, "::1/128".parse()?];
     let config = Config {
         realm: "example".to_owned(),
         software: "relay example".to_owned(),
         relay: vec![relay],
-        relay_ports: relay_ports.clone(),
-        policy: PeerPolicy::new(own, relay_ports, vec![listen.port()], loopback, Vec::new()),
+        relay_ports: 49152..=65535,
+        policy: PeerPolicy::new(
+            vec![listen.ip()],
+            own,
+            vec![listen.port()],
+            loopback,
+            Vec::new(),
+        ),
         legacy_channels: true,
         limits: Limits::default(),
     };

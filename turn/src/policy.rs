@@ -2,7 +2,6 @@
 //! adds. Everything that could turn the relay against its own host or network is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -52,60 +51,77 @@ const SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 0, 16);
 /// Decides about each peer address.
 #[derive(Debug, Clone)]
 pub struct PeerPolicy {
-    /// Addresses of this host, as peers see them and as its interfaces have them.
+    /// Public addresses from which this server relays.
+    relays: Vec<IpAddr>,
+    /// All other addresses of this host.
     own: Vec<IpAddr>,
-    relay_ports: RangeInclusive<u16>,
+    /// Ports at which this server listens.
     listeners: Vec<u16>,
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
 }
 
+/// What a peer address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    Refused,
+    Allowed,
+    /// An address of this server: to be reached at the ports of live allocations alone, since this host may
+    /// trust what comes from its own addresses.
+    OwnRelay,
+}
+
 impl PeerPolicy {
-    /// `deny` is stronger than everything else. The addresses in `own` are never reachable at `listeners`, and
-    /// unless they are in `allow`, at `relay_ports` alone. `allow` is stronger than the ranges refused by default.
+    /// `relays` are the public addresses from which the server relays, `own` all addresses that this host has,
+    /// `listeners` the server's ports there, which are never reachable.
     pub fn new(
+        relays: Vec<IpAddr>,
         own: Vec<IpAddr>,
-        relay_ports: RangeInclusive<u16>,
         listeners: Vec<u16>,
         allow: Vec<IpNet>,
         deny: Vec<IpNet>,
     ) -> Self {
         PeerPolicy {
+            relays,
             own,
-            relay_ports,
             listeners,
             allow,
             deny,
         }
     }
 
-    /// Whether packets may go to this address and port, or come from it.
-    pub fn allows(&self, peer: SocketAddr) -> bool {
-        let (ip, port) = (peer.ip(), peer.port());
-        let own = self.own.contains(&ip);
-        if port == 0 || listed(&self.deny, ip) || (own && self.listeners.contains(&port)) {
-            return false;
+    /// What an address and port are to the relay. What the admin denies comes first, then what he allows, then
+    /// this host's own addresses, then whether the address is public.
+    pub fn judge(&self, peer: SocketAddr) -> Peer {
+        let is_own = |ip| self.own.contains(&ip) || self.relays.contains(&ip);
+        let own =
+            is_own(peer.ip()) || embedded_v4(peer.ip()).is_some_and(|inner| is_own(inner.into()));
+        if peer.port() == 0 || (own && self.listeners.contains(&peer.port())) {
+            return Peer::Refused;
         }
-        if listed(&self.allow, ip) {
-            return true;
-        }
-        if own {
-            // This host may trust what comes from its own addresses: other relays are all that is reached.
-            return self.relay_ports.contains(&port);
-        }
-        is_public(ip)
+        self.judge_ip(peer.ip())
     }
 
-    /// Whether a permission may be made for this address: some port of it is allowed.
-    pub fn allows_ip(&self, ip: IpAddr) -> bool {
-        self.allows(SocketAddr::new(ip, *self.relay_ports.start()))
+    /// What an address is, whatever the port: for permissions, which have none.
+    pub fn judge_ip(&self, ip: IpAddr) -> Peer {
+        let inner = embedded_v4(ip).map(IpAddr::V4);
+        let in_any = |nets: &[IpNet], ip: IpAddr| nets.iter().any(|net| net.contains(&ip));
+        let denied = |ip| in_any(&self.deny, ip);
+        if denied(ip) || inner.is_some_and(denied) {
+            Peer::Refused
+        } else if in_any(&self.allow, ip) {
+            Peer::Allowed
+        } else if self.relays.contains(&ip) {
+            Peer::OwnRelay
+        } else if self.own.contains(&ip)
+            || inner.is_some_and(|inner| self.own.contains(&inner) || self.relays.contains(&inner))
+            || !is_public(ip)
+        {
+            Peer::Refused
+        } else {
+            Peer::Allowed
+        }
     }
-}
-
-fn listed(nets: &[IpNet], ip: IpAddr) -> bool {
-    nets.iter().any(|net| {
-        net.contains(&ip) || embedded_v4(ip).is_some_and(|inner| net.contains(&IpAddr::V4(inner)))
-    })
 }
 
 /// Whether an address is globally reachable and not one of the ranges above in disguise.
@@ -141,12 +157,30 @@ mod tests {
 
     fn policy(allow: &[&str], deny: &[&str]) -> PeerPolicy {
         let nets = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
-        let own = vec!["198.51.100.7".parse().unwrap(), "10.0.0.7".parse().unwrap()];
-        PeerPolicy::new(own, 49152..=65535, vec![3478], nets(allow), nets(deny))
+        let own = [
+            "127.0.0.1",
+            "::1",
+            "0.0.0.0",
+            "10.0.0.7",
+            "172.17.0.1",
+            "fe80::1",
+            "9.9.9.9",
+            "2620:fe::9",
+        ];
+        let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
+        let relays = vec!["198.51.100.7".parse().unwrap()];
+        PeerPolicy::new(relays, own, vec![3478], nets(allow), nets(deny))
+    }
+
+    fn judge(policy: &PeerPolicy, peer: &str) -> Peer {
+        policy.judge(peer.parse().unwrap())
     }
 
     fn allows(policy: &PeerPolicy, ip: &str) -> bool {
-        policy.allows(SocketAddr::new(ip.parse().unwrap(), 50000))
+        let ip = ip.parse().unwrap();
+        let judged = policy.judge_ip(ip);
+        assert_eq!(judged, policy.judge(SocketAddr::new(ip, 50000)));
+        judged == Peer::Allowed
     }
 
     #[test]
@@ -199,8 +233,7 @@ mod tests {
                 Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1).into(),
                 Ipv6Addr::new(0x2001, 0, 0x808, 0x808, 0, 0, !high, !low).into(),
             ] {
-                assert!(!policy.allows(SocketAddr::new(ip, 50000)), "{ip}");
-                assert!(!policy.allows_ip(ip), "{ip}");
+                assert!(!allows(&policy, &ip.to_string()), "{ip}");
             }
         }
         for ip in [
@@ -225,32 +258,50 @@ mod tests {
     }
 
     #[test]
-    fn own_addresses_are_peers_at_relay_ports_alone() {
-        let policy = policy(&["10.0.0.0/8"], &[]);
-        let at = |ip: &str, port| policy.allows(SocketAddr::new(ip.parse().unwrap(), port));
-        for ip in ["198.51.100.7", "10.0.0.7"] {
-            assert!(policy.allows_ip(ip.parse().unwrap()));
-            assert!(at(ip, 49152));
-            assert!(!at(ip, 3478), "its listeners never");
+    fn of_own_addresses_the_relays_are_peers_and_no_other_in_any_disguise() {
+        let policy = policy(&[], &[]);
+        assert_eq!(judge(&policy, "198.51.100.7:50000"), Peer::OwnRelay);
+        assert_eq!(
+            judge(&policy, "198.51.100.7:3478"),
+            Peer::Refused,
+            "its listeners never"
+        );
+        for own in [
+            "9.9.9.9",
+            "2620:fe::9",
+            "64:ff9b::909:909",
+            "2002:909:909::",
+            "64:ff9b::c633:6407",
+        ] {
+            assert!(!allows(&policy, own), "{own}");
         }
-        assert!(!at("198.51.100.7", 22));
-        assert!(at("10.0.0.7", 22), "the admin said so");
+        assert!(allows(&policy, "9.9.9.10"));
     }
 
     #[test]
     fn the_admin_widens_and_narrows() {
         let policy = policy(
-            &["127.0.0.0/8", "192.168.0.0/16"],
+            &["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16"],
             &["192.168.1.0/24", "8.8.8.0/24"],
         );
-        assert!(allows(&policy, "127.0.0.1"));
-        assert!(allows(&policy, "192.168.2.1"));
-        assert!(!allows(&policy, "192.168.1.1"));
-        assert!(!allows(&policy, "8.8.8.8"));
-        assert!(
-            !allows(&policy, "64:ff9b::808:808"),
-            "denied in disguise as well"
+        for ip in ["127.0.0.1", "10.0.0.7", "192.168.2.1"] {
+            assert!(allows(&policy, ip), "{ip}");
+        }
+        assert_eq!(
+            judge(&policy, "10.0.0.7:3478"),
+            Peer::Refused,
+            "its listeners never"
         );
-        assert!(!policy.allows("127.0.0.1:0".parse().unwrap()));
+        for ip in [
+            "192.168.1.1",
+            "8.8.8.8",
+            "64:ff9b::808:808",
+            "64:ff9b::7f00:1",
+            "::ffff:127.0.0.1",
+            "::1",
+        ] {
+            assert!(!allows(&policy, ip), "{ip}");
+        }
+        assert_eq!(judge(&policy, "127.0.0.1:0"), Peer::Refused);
     }
 }

@@ -7,9 +7,9 @@ use crate::wire::Method;
 /// Why a datagram came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {
-    /// Neither STUN nor ChannelData, or torn.
+    /// Neither STUN nor ChannelData, torn, or from port 0.
     Malformed,
-    /// A STUN answer or an indication that a server has no use for; answering could make a loop.
+    /// An answer, an indication or a method that this server has no use for; answering could make a loop.
     NotForServers,
     /// Data for an allocation, a channel or a permission that is not there.
     NoPermission,
@@ -58,8 +58,8 @@ pub const METHODS: [(Method, &str); 5] = [
 ];
 
 /// Outcomes of a request told apart in counters; 0 is success.
-pub const RESULTS: [u16; 14] = [
-    0, 400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 486, 500, 508,
+pub const RESULTS: [u16; 13] = [
+    0, 400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 486, 508,
 ];
 
 /// Payload that went one way.
@@ -90,9 +90,9 @@ pub struct Stats {
 
 impl Stats {
     /// Requests of this method that ended with this result, 0 or an error code.
-    pub fn requests(&self, method: usize, result: usize) -> u64 {
-        let cell = self.requests.get(method).and_then(|row| row.get(result));
-        cell.map_or(0, |cell| cell.load(Relaxed))
+    pub fn requests(&self, method: Method, result: u16) -> u64 {
+        self.cell(method, result)
+            .map_or(0, |cell| cell.load(Relaxed))
     }
 
     pub fn dropped(&self, reason: Dropped) -> u64 {
@@ -105,14 +105,16 @@ impl Stats {
         self.allocations.store(live as u64, Relaxed);
     }
 
-    pub(crate) fn count_request(&self, method: Method, code: u16) {
-        let row = METHODS.iter().position(|(known, _)| *known == method);
-        let column = RESULTS.iter().position(|known| *known == code);
-        if let (Some(row), Some(column)) = (row, column)
-            && let Some(cell) = self.requests.get(row).and_then(|row| row.get(column))
-        {
+    pub(crate) fn count_request(&self, method: Method, result: u16) {
+        if let Some(cell) = self.cell(method, result) {
             add(cell, 1);
         }
+    }
+
+    fn cell(&self, method: Method, result: u16) -> Option<&AtomicU64> {
+        let row = METHODS.iter().position(|(known, _)| *known == method)?;
+        let column = RESULTS.iter().position(|known| *known == result)?;
+        self.requests.get(row)?.get(column)
     }
 
     pub(crate) fn count_dropped(&self, reason: Dropped) {

@@ -12,6 +12,7 @@ use moznods_turn::auth::Owner;
 use moznods_turn::net::{Listeners, Relay};
 use moznods_turn::policy::PeerPolicy;
 use moznods_turn::server::{Config, Limits, RelayAddress};
+use moznods_turn::stats::Dropped;
 use moznods_turn::wire::{Builder, Message, Method, attr, channel};
 use support::{Answer, Client, REALM, Users, bind, channel_data, permit, udp_transport};
 
@@ -22,8 +23,12 @@ fn start(ip: &str, allow: &[&str]) -> Relay {
 }
 
 fn start_for(users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
+    let address = SocketAddr::new(ip.parse().unwrap(), 0);
+    serve(Listeners::bind(address, 2).unwrap(), users, ip, allow)
+}
+
+fn serve(listeners: Listeners, users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
     let ip: IpAddr = ip.parse().unwrap();
-    let relay_ports = 49152..=65535;
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
     let config = Config {
         realm: REALM.to_owned(),
@@ -32,12 +37,11 @@ fn start_for(users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
             public: ip,
             local: ip,
         }],
-        relay_ports: relay_ports.clone(),
-        policy: PeerPolicy::new(vec![ip], relay_ports, vec![], allow, vec![]),
+        relay_ports: 49152..=65535,
+        policy: PeerPolicy::new(vec![ip], vec![ip], vec![], allow, vec![]),
         legacy_channels: true,
         limits: Limits::default(),
     };
-    let listeners = Listeners::bind(SocketAddr::new(ip, 0), 2).unwrap();
     Relay::start(listeners, config, users).unwrap()
 }
 
@@ -148,7 +152,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -267,6 +271,84 @@ fn an_owner_can_be_ended_on_all_workers_and_the_sockets_are_given_back() {
     assert_eq!(bob.ask(Method::Refresh, |_| {}).code, 0);
     drop(bob);
     wait_until("a closed stream ends its allocation", || live(&relay) == 0);
+}
+
+#[test]
+fn a_client_is_answered_from_the_address_that_it_asked() {
+    let listeners = Listeners::bind("[::]:0".parse().unwrap(), 2).unwrap();
+    let relay = serve(listeners, Arc::default(), "127.0.0.1", &[]);
+    let port = relay.address().port();
+    for ip in ["127.0.0.1", "127.0.0.3", "::1"] {
+        let ip: IpAddr = ip.parse().unwrap();
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = Client::new("alice").bare(Method::Binding, |_| {});
+        socket.send_to(&request, (ip, port)).unwrap();
+        let mut buffer = [0; 100];
+        let (_, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(from, SocketAddr::new(ip, port));
+        TcpStream::connect((ip, port)).unwrap();
+    }
+}
+
+#[test]
+fn a_stream_that_reads_slowly_loses_data_and_not_its_framing() {
+    let relay = start("127.0.0.1", &["127.0.0.0/8"]);
+    let peer = UdpSocket::bind("127.0.0.2:0").unwrap();
+    let mut alice = Caller::tcp(&relay, "alice");
+    let address = alice.allocate();
+    alice.bind(0x4000, peer.local_addr().unwrap());
+    // Far more than all buffers between hold.
+    let received = || -> u64 {
+        let to_client = |stats: &moznods_turn::stats::Stats| stats.to_client.packets.load(Relaxed);
+        relay.stats().map(to_client).sum()
+    };
+    let lost = || -> u64 {
+        relay
+            .stats()
+            .map(|stats| stats.dropped(Dropped::SendFailed))
+            .sum()
+    };
+    let mut number = 0_u32;
+    while lost() == 0 {
+        let mut payload = [0; 30_001];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        peer.send_to(&payload, address).unwrap();
+        number += 1;
+        assert!(number < 100_000);
+        wait_until("a datagram arrives", || received() >= u64::from(number));
+    }
+    // All that was taken comes out whole and in order, and what follows as well.
+    let taken = received() - lost();
+    let mut last = None;
+    for _ in 0..taken {
+        let message = alice.receive();
+        assert_eq!(message[..4], [0x40, 0, 0x75, 0x31]);
+        let number = u32::from_be_bytes(message[4..8].try_into().unwrap());
+        assert!(last < Some(number));
+        last = Some(number);
+    }
+    assert_eq!(alice.ask(Method::Refresh, |_| {}).code, 0);
+}
+
+#[test]
+fn a_burst_longer_than_one_turn_is_read_to_its_end() {
+    let relay = start("127.0.0.1", &[]);
+    let mut alice = Caller::tcp(&relay, "alice");
+    let requests: Vec<u8> = (0..3000)
+        .flat_map(|_| alice.client.bare(Method::Binding, |_| {}))
+        .collect();
+    let Wire::Tcp(stream) = &alice.wire else {
+        unreachable!()
+    };
+    let mut writer = stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || writer.write_all(&requests).unwrap());
+    // More than the limit answers are not had; each that is had is whole.
+    for _ in 0..100 {
+        let answer = alice.receive();
+        assert_eq!(alice.client.read(&answer).code, 0);
+    }
+    sending.join().unwrap();
 }
 
 #[test]

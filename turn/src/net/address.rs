@@ -2,16 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::RngExt;
 
 use crate::server::RelayAddress;
 use crate::wire::{Builder, Class, Message, Method, attr};
 
-/// How long one STUN server is waited for, over all attempts.
-const STUN_PATIENCE: Duration = Duration::from_secs(2);
-const STUN_RETRANSMIT: Duration = Duration::from_millis(500);
+/// Requests to one STUN server, and how long each is waited for.
+const STUN_ATTEMPTS: usize = 4;
+const STUN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// All addresses of this machine's interfaces.
 pub fn interfaces() -> io::Result<Vec<IpAddr>> {
@@ -43,11 +43,10 @@ pub fn outbound(ipv4: bool) -> Option<IpAddr> {
 }
 
 /// The interface's address to bind for a public one: itself, or where packets leave when a 1:1 NAT stands
-/// before this machine.
-pub fn local_for(public: IpAddr) -> IpAddr {
-    let own = interfaces().unwrap_or_default();
+/// before this machine; unspecified when there is neither.
+pub fn local_for(public: IpAddr, interfaces: &[IpAddr]) -> IpAddr {
     // All of 127.0.0.0/8 is this machine's, though interfaces name but one of it.
-    if own.contains(&public) || public.is_loopback() {
+    if interfaces.contains(&public) || public.is_loopback() {
         return public;
     }
     outbound(public.is_ipv4()).unwrap_or(match public {
@@ -57,7 +56,7 @@ pub fn local_for(public: IpAddr) -> IpAddr {
 }
 
 /// Finds the relay's addresses without being told: the interface's own, and where that is not a public one,
-/// what the first of `stun_servers` (`host:port`) that answers sees. Waits for them for some seconds at most.
+/// what the first of `stun_servers` (`host:port`) that answers sees. Waits two seconds for each, and for DNS.
 /// Falls back to the interface's address, and without any network to loopback.
 pub fn discover(stun_servers: &[String]) -> Vec<RelayAddress> {
     let mut found = Vec::new();
@@ -101,13 +100,12 @@ fn mapped_address(server: &str, local: IpAddr) -> io::Result<IpAddr> {
         .ok_or(io::ErrorKind::NotFound)?;
     let socket = UdpSocket::bind((local, 0))?;
     socket.connect(server)?;
-    socket.set_read_timeout(Some(STUN_RETRANSMIT))?;
+    socket.set_read_timeout(Some(STUN_TIMEOUT))?;
     let id = rand::rng().random();
     let mut request = Vec::new();
     Builder::new(&mut request, Method::Binding, Class::Request, id).finish();
-    let begun = Instant::now();
     let mut buffer = [0; 1500];
-    while begun.elapsed() < STUN_PATIENCE {
+    for _ in 0..STUN_ATTEMPTS {
         socket.send(&request)?;
         let count = match socket.recv(&mut buffer) {
             Ok(count) => count,

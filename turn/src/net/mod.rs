@@ -39,14 +39,16 @@ struct Handle {
 }
 
 impl Relay {
-    /// Starts serving. Fails when the system refuses a thread, an event queue or entropy.
+    /// Starts serving. Fails when the settings cannot be served ([`BadConfig`](crate::server::BadConfig)), or the system refuses a thread or
+    /// an event queue.
     pub fn start(
         listeners: Listeners,
         config: Config,
         authenticator: Arc<dyn Authenticator>,
     ) -> io::Result<Relay> {
         let address = listeners.address();
-        let common = Common::new(config, authenticator, &rand::random());
+        let common = Common::new(config, authenticator, &rand::random())
+            .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut relay = Relay {
             workers: Vec::with_capacity(listeners.workers.len()),
@@ -87,6 +89,17 @@ impl Relay {
             worker.review.store(true, Ordering::Release);
             let _ = worker.waker.wake();
         }
+    }
+
+    /// Whether all workers run. One that does not has logged why; its clients are not served.
+    pub fn is_healthy(&self) -> bool {
+        let running = |worker: &Handle| {
+            worker
+                .thread
+                .as_ref()
+                .is_some_and(|thread| !thread.is_finished())
+        };
+        self.workers.iter().all(running)
     }
 
     /// Counters of each worker.

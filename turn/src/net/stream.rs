@@ -1,4 +1,4 @@
-//! TURN over a stream: taking messages out of it (RFC 8656 §3.1, RFC 8489 §6.2.2) and a connection's queues.
+//! TURN over a stream: taking messages out of it (RFC 8489 §6.2.2, RFC 8656 §12.5) and a connection's queues.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -14,7 +14,7 @@ const MAX_BEFORE_ALLOCATION: usize = 4096;
 /// Bytes of any message: ChannelData of the largest payload, or STUN of the largest length.
 const MAX_MESSAGE: usize = wire::HEADER_LEN + u16::MAX as usize;
 /// Bytes that wait for a client that reads slowly; beyond them data is lost, as it would be over UDP.
-const MAX_QUEUED: usize = 256 << 10;
+const MAX_QUEUED: usize = 64 << 10;
 const READ_CHUNK: usize = 16 << 10;
 
 /// What a stream sent cannot be TURN.
@@ -41,8 +41,12 @@ impl Framer {
             return Ok(None);
         };
         let length = usize::from(u16::from_be_bytes([l0, l1]));
+        let cookie = rest.get(4..8);
         let whole = match first {
-            0x00..=0x3F => wire::HEADER_LEN + length,
+            0x00..=0x3F if cookie.is_some_and(|c| c != wire::MAGIC_COOKIE.to_be_bytes()) => {
+                return Err(NotTurn);
+            }
+            0x00..=0x3F if length.is_multiple_of(4) => wire::HEADER_LEN + length,
             first if wire::channel::is_channel_data(first) => wire::channel::padded_len(length),
             _ => return Err(NotTurn),
         };
@@ -68,12 +72,12 @@ impl Framer {
         &self.buffer
     }
 
-    /// Forgets what was taken; a buffer that is empty holds no memory.
+    /// Forgets what was taken, and gives back memory that is not needed: there may be many streams.
     fn compact(&mut self) {
         self.buffer.drain(..self.taken);
         self.taken = 0;
-        if self.buffer.is_empty() {
-            self.buffer = Vec::new();
+        if self.buffer.capacity() > 4 * self.buffer.len() {
+            self.buffer.shrink_to_fit();
         }
     }
 }
@@ -117,10 +121,10 @@ impl Connection {
         }
     }
 
-    /// Sends a message or queues what the socket does not take. `Ok(false)`: the queue is full, nothing of the
-    /// message was taken.
+    /// Sends a message or queues what the socket does not take. `Ok(false)`: too much is queued already, nothing
+    /// of the message was taken.
     pub fn send(&mut self, message: &[u8]) -> io::Result<bool> {
-        if self.queue.len() + message.len() > MAX_QUEUED {
+        if self.queue.len() >= MAX_QUEUED {
             return Ok(false);
         }
         self.queue.extend_from_slice(message);
@@ -145,6 +149,9 @@ impl Connection {
             }
         };
         self.queue.drain(..sent);
+        if self.queue.is_empty() {
+            self.queue = Vec::new();
+        }
         outcome
     }
 }
@@ -191,11 +198,33 @@ mod tests {
     }
 
     #[test]
+    fn a_framer_holds_little_more_than_what_it_waits_for() {
+        let (bytes, _) = stream();
+        let mut framer = Framer::default();
+        for _ in 0..100 {
+            framer.push(&bytes);
+        }
+        framer.push(&bytes[..3]);
+        while framer.next(false).unwrap().is_some() {}
+        assert_eq!(framer.bytes(), &bytes[..3]);
+        assert!(
+            framer.buffer.capacity() < 64,
+            "{}",
+            framer.buffer.capacity()
+        );
+    }
+
+    #[test]
     fn what_is_not_turn_or_too_large_is_refused_at_its_head() {
         for first in 0x80..=0xFF {
             let mut framer = Framer::default();
             framer.push(&[first, 0, 0, 0]);
             assert_eq!(framer.next(true), Err(NotTurn));
+        }
+        for not_stun in [&[0x16, 3, 1, 0, 0, 0, 0, 0][..], &[0, 1, 0, 3]] {
+            let mut framer = Framer::default();
+            framer.push(not_stun);
+            assert_eq!(framer.next(true), Err(NotTurn), "{not_stun:?}");
         }
         let mut framer = Framer::default();
         framer.push(&[0, 3, 0xFF, 0xFC]);

@@ -1,14 +1,13 @@
 //! One thread of the relay: waits for its sockets, hands what they receive to its server, and does what the
 //! server says.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mio::event::Source;
 use mio::net::{TcpListener, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -20,7 +19,7 @@ use super::stream::Connection;
 use super::sys;
 use crate::server::{
     AllocationId, Common, Event, FiveTuple, HEADROOM, Now, Output, Server, TAILROOM, Transport,
-    Verdict,
+    Verdict, prefix,
 };
 use crate::stats::Stats;
 
@@ -30,15 +29,19 @@ const DATAGRAM: usize = 65_536;
 const BATCH: usize = 8;
 /// Reads of one socket before the others have their turn.
 const TURNS: usize = 16;
-/// Streams of one worker; more are closed at once.
-const MAX_CONNECTIONS: usize = 8192;
+/// Likewise of a stream, whose reads may bring hundreds of messages.
+const STREAM_TURNS: usize = 2;
+/// Streams of one worker. When there are more, the one that has been longest without an allocation is closed.
+const MAX_STREAMS: usize = 8192;
+/// Streams of one worker from one network, /24 or /56; more are closed at once.
+const MAX_STREAMS_PER_PREFIX: u32 = 512;
 /// How long a stream may be without an allocation.
 const IDLE: Duration = Duration::from_secs(30);
 /// How often idle streams are looked for, and a listener that ran out of files is tried again.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// What a token stands for: a kind in the upper bits and an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Waker,
     Udp(usize),
@@ -94,10 +97,10 @@ pub(super) struct Worker {
     server: Server,
     io: Io,
     /// Sockets that have more to read.
-    again: VecDeque<Place>,
+    again: BTreeSet<Place>,
+    /// Sockets that failed, for want of files or memory, to be tried again at the next sweep.
+    starved: BTreeSet<Place>,
     swept: Instant,
-    /// A listening socket could not be served for want of files.
-    starved: bool,
     received: Vec<Box<[u8]>>,
     from_peer: Box<[u8]>,
 }
@@ -111,6 +114,8 @@ struct Io {
     relays: Vec<Option<RelaySocket>>,
     streams: Slab<Connection>,
     by_tuple: HashMap<FiveTuple, usize>,
+    /// Streams by network.
+    by_prefix: HashMap<u64, u32>,
 }
 
 impl Worker {
@@ -155,10 +160,11 @@ impl Worker {
                 relays: Vec::new(),
                 streams: Slab::new(),
                 by_tuple: HashMap::new(),
+                by_prefix: HashMap::new(),
             },
-            again: VecDeque::new(),
+            again: BTreeSet::new(),
+            starved: BTreeSet::new(),
             swept: Instant::now(),
-            starved: false,
             received: (0..BATCH)
                 .map(|_| vec![0; DATAGRAM].into_boxed_slice())
                 .collect(),
@@ -187,14 +193,12 @@ impl Worker {
                 }
             }
             let now = read_clock();
-            let turns = self.again.len();
+            let again = std::mem::take(&mut self.again);
             for event in &events {
                 self.serve(now, Place::of(event.token()), event.is_writable());
             }
-            for _ in 0..turns {
-                if let Some(place) = self.again.pop_front() {
-                    self.serve(now, place, false);
-                }
+            for place in again {
+                self.serve(now, place, false);
             }
             if self.review.swap(false, Ordering::Acquire) {
                 self.server.review(now);
@@ -209,7 +213,8 @@ impl Worker {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let sweep = (self.starved || !self.io.streams.is_empty()).then_some(self.swept + SWEEP);
+        let sweep =
+            (!self.starved.is_empty() || !self.io.streams.is_empty()).then_some(self.swept + SWEEP);
         let next = self.server.poll_timeout().into_iter().chain(sweep).min()?;
         // Rounded up: epoll counts in milliseconds, and waking too early would spin.
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
@@ -223,8 +228,8 @@ impl Worker {
             Place::Relay(slot) => self.serve_relay(now, slot),
             Place::Stream(key) => self.serve_stream(now, key, writable),
         };
-        if more && !self.again.contains(&place) {
-            self.again.push_back(place);
+        if more {
+            self.again.insert(place);
         }
     }
 
@@ -247,7 +252,8 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) => {
                     tracing::debug!(%error, "reading from the relay's UDP socket failed");
-                    continue;
+                    self.starved.insert(Place::Udp(index));
+                    return false;
                 }
             };
             let address = listener.address;
@@ -258,6 +264,10 @@ impl Worker {
                     client: meta.addr,
                     server: SocketAddr::new(meta.dst_ip.unwrap_or(address.ip()), address.port()),
                 };
+                // Nobody can be answered there.
+                if meta.addr.port() == 0 {
+                    continue;
+                }
                 let bytes = buffer.get(..meta.len).unwrap_or_default();
                 for datagram in bytes.chunks(meta.stride.max(1)) {
                     self.handle(now, tuple, datagram);
@@ -305,8 +315,11 @@ impl Worker {
             let (len, peer) = match relay.socket.recv_from(room) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // An ICMP error of an earlier packet; the next read goes on.
-                Err(_) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "reading from a relay port failed");
+                    self.starved.insert(Place::Relay(slot));
+                    return false;
+                }
             };
             let to_client =
                 self.server
@@ -332,14 +345,16 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
-                    // Out of files: to be tried again when some may have been given back.
                     tracing::debug!(%error, "a relay connection could not be accepted");
-                    self.starved = true;
+                    self.starved.insert(Place::Tcp(index));
                     return false;
                 }
             };
-            if self.io.streams.len() >= MAX_CONNECTIONS {
+            if self.io.streams_near(client) >= MAX_STREAMS_PER_PREFIX {
                 continue;
+            }
+            if self.io.streams.len() >= MAX_STREAMS {
+                self.close_longest_idle(now);
             }
             let Ok(server) = stream.local_addr() else {
                 continue;
@@ -349,6 +364,10 @@ impl Worker {
                 client,
                 server,
             };
+            // The same client again: its older stream is dead, though nobody has said so yet.
+            if let Some(older) = self.io.by_tuple.get(&tuple).copied() {
+                self.close(now, older);
+            }
             if let Err(error) = self.io.add_stream(stream, tuple, now.instant) {
                 tracing::debug!(%error, "a relay connection could not be taken");
             }
@@ -365,7 +384,7 @@ impl Worker {
         };
         let mut open = flushed.is_ok();
         let mut more = true;
-        for _ in 0..TURNS {
+        for _ in 0..STREAM_TURNS {
             if !open || !more {
                 break;
             }
@@ -406,6 +425,18 @@ impl Worker {
         }
     }
 
+    fn close_longest_idle(&mut self, now: Now) {
+        let idle = self
+            .io
+            .streams
+            .iter()
+            .filter(|(_, connection)| !self.server.has_allocation(connection.tuple))
+            .min_by_key(|(_, connection)| connection.idle_since);
+        if let Some((key, _)) = idle {
+            self.close(now, key);
+        }
+    }
+
     fn close(&mut self, now: Now, key: usize) {
         if let Some(tuple) = self.io.remove_stream(key) {
             self.server.disconnected(now, tuple);
@@ -440,9 +471,7 @@ impl Worker {
             return;
         }
         self.swept = now.instant;
-        if std::mem::take(&mut self.starved) {
-            self.again.extend((0..self.io.tcp.len()).map(Place::Tcp));
-        }
+        self.again.append(&mut self.starved);
         let mut idle = Vec::new();
         for (key, connection) in &mut self.io.streams {
             if self.server.has_allocation(connection.tuple) {
@@ -458,7 +487,9 @@ impl Worker {
 impl Io {
     fn send_to_peer(&self, allocation: AllocationId, peer: SocketAddr, payload: &[u8]) -> bool {
         match self.relays.get(allocation.slot()) {
-            Some(Some(relay)) => relay.socket.send_to(payload, peer).is_ok(),
+            Some(Some(relay)) if relay.allocation == allocation => {
+                relay.socket.send_to(payload, peer).is_ok()
+            }
             _ => false,
         }
     }
@@ -496,7 +527,9 @@ impl Io {
     fn add_relay(&mut self, allocation: AllocationId, address: SocketAddr) -> io::Result<()> {
         let mut socket = listen::relay(address)?;
         let slot = allocation.slot();
-        self.register(&mut socket, Place::Relay(slot), Interest::READABLE)?;
+        let token = Place::Relay(slot).token();
+        self.registry
+            .register(&mut socket, token, Interest::READABLE)?;
         if self.relays.len() <= slot {
             self.relays.resize_with(slot + 1, || None);
         }
@@ -535,23 +568,30 @@ impl Io {
             Interest::READABLE | Interest::WRITABLE,
         )?;
         self.by_tuple.insert(tuple, entry.key());
+        *self.by_prefix.entry(prefix(tuple.client.ip())).or_default() += 1;
         entry.insert(Connection::new(stream, tuple, now));
         Ok(())
     }
 
     fn remove_stream(&mut self, key: usize) -> Option<FiveTuple> {
-        let connection = self.streams.try_remove(key)?;
-        self.by_tuple.remove(&connection.tuple);
-        Some(connection.tuple)
+        let tuple = self.streams.try_remove(key)?.tuple;
+        self.by_tuple.remove(&tuple);
+        let prefix = prefix(tuple.client.ip());
+        if let Some(count) = self.by_prefix.get_mut(&prefix) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_prefix.remove(&prefix);
+            }
+        }
+        Some(tuple)
     }
 
-    fn register(
-        &self,
-        source: &mut impl Source,
-        place: Place,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.registry.register(source, place.token(), interest)
+    /// How many streams come from the network of `client`.
+    fn streams_near(&self, client: SocketAddr) -> u32 {
+        self.by_prefix
+            .get(&prefix(client.ip()))
+            .copied()
+            .unwrap_or(0)
     }
 }
 

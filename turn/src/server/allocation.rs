@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::common::PortWish;
 use super::{AllocationId, FiveTuple};
 use crate::auth::{Key, Owner};
 use crate::wire::TransactionId;
@@ -23,8 +24,6 @@ pub(super) struct Allocation {
     pub relay: SocketAddr,
     pub made: Instant,
     pub expires: Instant,
-    /// The one entry in the server's timers that counts.
-    pub timer: Instant,
     /// The Allocate that made it, and what it was granted: a retransmission is answered the same
     /// (RFC 8656 §7.2).
     pub transaction: TransactionId,
@@ -44,8 +43,7 @@ pub(super) struct Pending {
     pub fingerprint: bool,
     /// Where to bind.
     pub local: IpAddr,
-    /// Whether the port must be even.
-    pub even: bool,
+    pub wish: PortWish,
     /// Ports that could not be bound: other programs'.
     pub failed: Vec<u16>,
 }

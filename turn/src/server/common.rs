@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use rand::rngs::StdRng;
 
 use crate::auth::{Authenticator, Owner};
 use crate::nonce::Nonces;
-use crate::policy::PeerPolicy;
+use crate::policy::{Peer, PeerPolicy};
 
 /// An address from which peers are relayed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Config {
     pub realm: String,
     /// Value of SOFTWARE (RFC 8489 §14.14).
     pub software: String,
-    /// At most one per address family; the first is the default.
+    /// At least one, at most one per address family.
     pub relay: Vec<RelayAddress>,
     pub relay_ports: RangeInclusive<u16>,
     pub policy: PeerPolicy,
@@ -41,8 +42,34 @@ pub struct Config {
 
 impl Config {
     /// Bytes of a realm: a longer one would make the 401 to an Allocate of usual size more than three times
-    /// as large as it.
+    /// as large as it, and so none would be sent.
     pub const REALM_MAX: usize = 28;
+
+    fn check(&self) -> Result<(), BadConfig> {
+        if self.realm.len() > Self::REALM_MAX {
+            return Err(BadConfig::Realm);
+        }
+        if self.relay.is_empty() {
+            return Err(BadConfig::NoRelay);
+        }
+        let unspecified =
+            |relay: &&RelayAddress| relay.public.is_unspecified() || relay.local.is_unspecified();
+        if let Some(relay) = self.relay.iter().find(unspecified) {
+            return Err(BadConfig::Unspecified(relay.public));
+        }
+        Ok(())
+    }
+}
+
+/// Settings that no relay can be run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadConfig {
+    #[error("the realm is longer than {} bytes", Config::REALM_MAX)]
+    Realm,
+    #[error("there is no address to relay from")]
+    NoRelay,
+    #[error("no address of this machine is known for relaying as {0}")]
+    Unspecified(IpAddr),
 }
 
 /// Bounds; each says what is refused beyond it.
@@ -54,7 +81,8 @@ pub struct Limits {
     pub permissions: usize,
     /// Channels of one allocation (508).
     pub channels: usize,
-    /// Requests without valid credentials per second and source prefix (no answer); 0: no limit.
+    /// Requests without valid credentials per second, worker and source prefix, /24 or /56 (no answer); 0: no
+    /// limit.
     pub unauthenticated_per_second: u32,
 }
 
@@ -75,6 +103,8 @@ pub struct Common {
     pub(super) nonces: Nonces,
     pub(super) authenticator: Arc<dyn Authenticator>,
     table: Mutex<Table>,
+    /// A bit for each port: whether an allocation has it.
+    live: Box<[AtomicU64]>,
 }
 
 impl std::fmt::Debug for Common {
@@ -94,7 +124,7 @@ struct Table {
 /// A port kept for the one who has its token (RFC 8656 §7.2, EVEN-PORT).
 struct Reservation {
     port: u16,
-    family: usize,
+    relay: usize,
     owner: Owner,
     expires: Instant,
 }
@@ -119,7 +149,7 @@ pub(super) enum PortWish {
 pub(super) struct Grant {
     pub port: u16,
     /// Index into [`Config::relay`].
-    pub family: usize,
+    pub relay: usize,
     pub token: Option<[u8; 8]>,
 }
 
@@ -138,22 +168,50 @@ impl Common {
         config: Config,
         authenticator: Arc<dyn Authenticator>,
         nonce_key: &[u8; 32],
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, BadConfig> {
+        config.check()?;
         let table = Table {
             ports: Ports::new(config.relay_ports.clone()),
             owners: HashMap::new(),
             reservations: HashMap::new(),
         };
-        Arc::new(Common {
+        Ok(Arc::new(Common {
             config,
             nonces: Nonces::new(nonce_key),
             authenticator,
             table: Mutex::new(table),
-        })
+            live: (0..1024).map(|_| AtomicU64::new(0)).collect(),
+        }))
     }
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether packets may go to this peer, or come from it.
+    pub(super) fn allows(&self, peer: SocketAddr) -> bool {
+        match self.config.policy.judge(peer) {
+            Peer::Refused => false,
+            Peer::Allowed => true,
+            Peer::OwnRelay => self.is_live(peer.port()),
+        }
+    }
+
+    fn is_live(&self, port: u16) -> bool {
+        let word = self.live.get(usize::from(port / 64));
+        word.is_some_and(|word| word.load(Relaxed) & 1 << (port % 64) != 0)
+    }
+
+    /// Says whether an allocation has this port.
+    pub(super) fn set_live(&self, port: u16, live: bool) {
+        if let Some(word) = self.live.get(usize::from(port / 64)) {
+            let bit = 1 << (port % 64);
+            if live {
+                word.fetch_or(bit, Relaxed);
+            } else {
+                word.fetch_and(!bit, Relaxed);
+            }
+        }
     }
 
     /// The address of a peer as others see it: a relay of this server behind 1:1 NAT is seen here by its
@@ -183,7 +241,7 @@ impl Common {
     pub(super) fn take(
         &self,
         owner: Owner,
-        family: usize,
+        relay: usize,
         wish: PortWish,
         now: Instant,
         rng: &mut StdRng,
@@ -194,11 +252,11 @@ impl Common {
         if let PortWish::Reserved(token) = wish {
             return match table.reservations.get(&token) {
                 Some(reservation) if reservation.owner == owner => {
-                    let (port, family) = (reservation.port, reservation.family);
+                    let (port, relay) = (reservation.port, reservation.relay);
                     table.reservations.remove(&token);
                     Ok(Grant {
                         port,
-                        family,
+                        relay,
                         token: None,
                     })
                 }
@@ -224,17 +282,13 @@ impl Common {
         if let Some(token) = token {
             let reservation = Reservation {
                 port: port + 1,
-                family,
+                relay,
                 owner,
                 expires: now + RESERVATION_LIFETIME,
             };
             table.reservations.insert(token, reservation);
         }
-        Ok(Grant {
-            port,
-            family,
-            token,
-        })
+        Ok(Grant { port, relay, token })
     }
 
     /// Another port in place of one that another program holds; that one stays with the caller.
@@ -251,6 +305,14 @@ impl Common {
     pub(super) fn put_back(&self, ports: &[u16]) {
         let mut table = self.lock();
         ports.iter().for_each(|port| table.ports.give(*port));
+    }
+
+    /// Forgets a reservation whose token nobody has learned.
+    pub(super) fn unreserve(&self, token: &[u8; 8]) {
+        let mut table = self.lock();
+        if let Some(reservation) = table.reservations.remove(token) {
+            table.release(reservation.owner, reservation.port);
+        }
     }
 
     /// Ends what [`Common::take`] began for one port.

@@ -4,9 +4,28 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::Transport;
+
 const BUCKETS: usize = 4096;
 /// A bucket holds this many seconds' worth.
 const BURST_SECONDS: f32 = 2.0;
+
+/// Whether a client has shown that it receives what is sent to its address, by a stream's handshake or a nonce.
+/// Those who have are counted apart, so that a flood with a forged source does not shut them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Address {
+    Unproven,
+    Proven,
+}
+
+impl Address {
+    pub fn by_transport(transport: Transport) -> Self {
+        match transport {
+            Transport::Udp => Address::Unproven,
+            Transport::Tcp => Address::Proven,
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Bucket {
@@ -14,11 +33,19 @@ struct Bucket {
     filled: Option<Instant>,
 }
 
-/// Sources share a bucket by /24 or /56, and by hash: a flood from one prefix leaves nearly all others alone.
+/// Sources share a bucket by [`prefix`], and by hash: a flood from one leaves nearly all others alone.
 pub(super) struct Limiter {
     per_second: f32,
     hasher: std::hash::RandomState,
     buckets: Vec<Bucket>,
+}
+
+/// The network that a limit goes by: /24 of IPv4, /56 of IPv6.
+pub fn prefix(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => u64::from(ip.to_bits() >> 8),
+        IpAddr::V6(ip) => 1 << 63 | (ip.to_bits() >> 72) as u64,
+    }
 }
 
 impl Limiter {
@@ -36,17 +63,28 @@ impl Limiter {
     }
 
     /// Takes one; false when there is none left.
-    pub fn take(&mut self, ip: IpAddr, now: Instant) -> bool {
-        let prefix = match ip {
-            IpAddr::V4(ip) => u64::from(ip.to_bits() >> 8),
-            IpAddr::V6(ip) => 1 << 63 | (ip.to_bits() >> 72) as u64,
-        };
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_u64(prefix);
-        let index = hasher.finish() as usize % BUCKETS;
-        let Some(bucket) = self.buckets.get_mut(index) else {
+    pub fn take(&mut self, ip: IpAddr, address: Address, now: Instant) -> bool {
+        let Some(bucket) = self.bucket(ip, address, now) else {
             return true;
         };
+        let left = bucket.tokens >= 1.0;
+        if left {
+            bucket.tokens -= 1.0;
+        }
+        left
+    }
+
+    /// Whether there is one left to take.
+    pub fn has(&mut self, ip: IpAddr, address: Address, now: Instant) -> bool {
+        self.bucket(ip, address, now)
+            .is_none_or(|bucket| bucket.tokens >= 1.0)
+    }
+
+    fn bucket(&mut self, ip: IpAddr, address: Address, now: Instant) -> Option<&mut Bucket> {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u64(prefix(ip));
+        hasher.write_u8(address as u8);
+        let bucket = self.buckets.get_mut(hasher.finish() as usize % BUCKETS)?;
         let full = self.per_second * BURST_SECONDS;
         bucket.tokens = match bucket.filled {
             Some(filled) => {
@@ -56,10 +94,6 @@ impl Limiter {
             None => full,
         };
         bucket.filled = Some(now);
-        let left = bucket.tokens >= 1.0;
-        if left {
-            bucket.tokens -= 1.0;
-        }
-        left
+        Some(bucket)
     }
 }

@@ -10,8 +10,8 @@ mod common;
 mod limiter;
 mod request;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,8 +27,9 @@ use crate::wire::build::{DATA_INDICATION_HEADROOM, data_indication_header};
 use crate::wire::{self, Class, Message, Method, attr, channel};
 
 use allocation::Allocation;
-pub use common::{Common, Config, Limits, RelayAddress};
+pub use common::{BadConfig, Common, Config, Limits, RelayAddress};
 use limiter::Limiter;
+pub(crate) use limiter::prefix;
 
 /// How a client reaches the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +59,7 @@ pub struct Now {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AllocationId {
     slot: u32,
-    generation: u32,
+    generation: u64,
 }
 
 impl AllocationId {
@@ -144,9 +145,10 @@ pub struct Server {
     rng: StdRng,
     limiter: Limiter,
     allocations: Slab<Allocation>,
-    generation: u32,
+    generation: u64,
     by_tuple: HashMap<FiveTuple, u32>,
-    timers: BinaryHeap<Reverse<(Instant, AllocationId)>>,
+    /// When each allocation ends.
+    timers: BTreeSet<(Instant, AllocationId)>,
     outputs: VecDeque<Output>,
     answer: Vec<u8>,
 }
@@ -171,7 +173,7 @@ impl Server {
             allocations: Slab::new(),
             generation: 0,
             by_tuple: HashMap::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             answer: Vec::with_capacity(256),
         }
@@ -192,9 +194,9 @@ impl Server {
             Some(&first) if channel::is_channel_data(first) => self.channel_data(now, tuple, bytes),
             Some(_) => match Message::parse(bytes) {
                 Ok(message) => self.message(now, tuple, message),
-                Err(_) => self.drop(Dropped::Malformed),
+                Err(_) => self.discard(Dropped::Malformed),
             },
-            None => self.drop(Dropped::Malformed),
+            None => self.discard(Dropped::Malformed),
         }
     }
 
@@ -215,7 +217,7 @@ impl Server {
             self.stats.count_dropped(Dropped::NoPermission);
             return None;
         };
-        if !self.common.config().policy.allows(peer) {
+        if !self.common.allows(peer) {
             self.stats.count_dropped(Dropped::ForbiddenPeer);
             return None;
         }
@@ -250,11 +252,12 @@ impl Server {
         &mut self,
         now: Now,
         id: AllocationId,
-        outcome: std::io::Result<()>,
+        outcome: io::Result<()>,
     ) -> Option<FiveTuple> {
         match outcome {
             Ok(()) => self.finish_allocate(id),
-            Err(_) => self.try_other_port(now, id),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => self.try_other_port(now, id),
+            Err(_) => self.refuse_allocate(now, id),
         }
     }
 
@@ -265,28 +268,16 @@ impl Server {
 
     /// When [`Server::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// Ends what has expired.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(Reverse((at, id))) = self.timers.peek().copied() {
+        while let Some((at, id)) = self.timers.first().copied() {
             if at > now.instant {
                 break;
             }
-            self.timers.pop();
-            let Some(allocation) = Self::find(&mut self.allocations, id) else {
-                continue;
-            };
-            if allocation.timer != at {
-                continue; // an earlier one took its place
-            }
-            if allocation.expires <= now.instant {
-                self.end(now, id, Ended::Expired);
-            } else {
-                allocation.timer = allocation.expires;
-                self.timers.push(Reverse((allocation.timer, id)));
-            }
+            self.end(now, id, Ended::Expired);
         }
     }
 
@@ -303,7 +294,7 @@ impl Server {
             .for_each(|id| self.end(now, id, Ended::Revoked));
     }
 
-    /// A stream was closed: its allocation ends with it (RFC 8656 §2.1).
+    /// A stream was closed: its allocation ends with it.
     pub fn disconnected(&mut self, now: Now, tuple: FiveTuple) {
         if let Some(id) = self.id_of(tuple) {
             self.end(now, id, Ended::Disconnected);
@@ -322,14 +313,14 @@ impl Server {
 
     fn channel_data(&mut self, now: Now, tuple: FiveTuple, bytes: &[u8]) -> Verdict {
         let Some((number, payload)) = channel::parse(bytes) else {
-            return self.drop(Dropped::Malformed);
+            return self.discard(Dropped::Malformed);
         };
         let Some(allocation) = self
             .by_tuple
             .get(&tuple)
             .and_then(|slot| self.allocations.get_mut(*slot as usize))
         else {
-            return self.drop(Dropped::NoPermission);
+            return self.discard(Dropped::NoPermission);
         };
         // A channel outlives its permission by five minutes; data needs both.
         match allocation.peers.channel_peer(number, now.instant) {
@@ -342,20 +333,24 @@ impl Server {
                     payload,
                 }
             }
-            _ => self.drop(Dropped::NoPermission),
+            _ => self.discard(Dropped::NoPermission),
         }
     }
 
     fn message(&mut self, now: Now, tuple: FiveTuple, message: Message<'_>) -> Verdict {
         match (message.class(), message.method()) {
+            (Class::Request, Method::Send | Method::Data | Method::Other(_)) => {
+                // RFC 8489 §6.3: neither of use nor to be answered.
+                self.discard(Dropped::NotForServers)
+            }
             (Class::Request, _) if !wire::integrity::fingerprint_fits(&message) => {
-                self.drop(Dropped::Malformed)
+                self.discard(Dropped::Malformed)
             }
             (Class::Request, _) => self.request(now, tuple, message),
             (Class::Indication, Method::Send) => self.send_indication(now, tuple, message),
             // RFC 8489 §6.3.2: a keep-alive; nothing is answered.
             (Class::Indication, Method::Binding) => Verdict::Done,
-            _ => self.drop(Dropped::NotForServers),
+            _ => self.discard(Dropped::NotForServers),
         }
     }
 
@@ -366,32 +361,34 @@ impl Server {
         for attribute in message.attributes() {
             match attribute.kind {
                 attr::XOR_PEER_ADDRESS if peer.is_none() => {
-                    peer = message.xor_address(attribute.value)
+                    peer = Some(message.xor_address(attribute.value));
                 }
                 attr::DATA if data.is_none() => {
                     let begin = attribute.offset + 4;
                     data = Some(begin..begin + attribute.value.len());
                 }
-                kind if request::is_unknown_required(kind) => return self.drop(Dropped::Malformed),
+                kind if request::is_unknown_required(kind) => {
+                    return self.discard(Dropped::Malformed);
+                }
                 _ => {}
             }
         }
-        let (Some(peer), Some(payload)) = (peer, data) else {
-            return self.drop(Dropped::Malformed);
+        let (Some(Some(peer)), Some(payload)) = (peer, data) else {
+            return self.discard(Dropped::Malformed);
         };
         let Some(allocation) = self
             .by_tuple
             .get(&tuple)
             .and_then(|slot| self.allocations.get_mut(*slot as usize))
         else {
-            return self.drop(Dropped::NoPermission);
+            return self.discard(Dropped::NoPermission);
         };
         if !allocation.peers.permits(peer.ip(), now.instant) {
-            return self.drop(Dropped::NoPermission);
+            return self.discard(Dropped::NoPermission);
         }
         // A permission is for an address; whether the port is allowed too shows only here.
-        if !self.common.config().policy.allows(peer) {
-            return self.drop(Dropped::ForbiddenPeer);
+        if !self.common.allows(peer) {
+            return self.discard(Dropped::ForbiddenPeer);
         }
         allocation.to_peer += payload.len() as u64;
         self.stats.to_peer.count(payload.len());
@@ -422,12 +419,15 @@ impl Server {
         }
         let allocation = self.allocations.remove(id.slot());
         self.by_tuple.remove(&allocation.tuple);
+        self.timers.remove(&(allocation.expires, id));
         self.stats.set_allocations(self.allocations.len());
+        self.common.set_live(allocation.relay.port(), false);
         self.common
             .release(allocation.owner, allocation.relay.port());
         self.outputs.push_back(Output::Close { allocation: id });
-        if allocation.pending.is_none() {
-            self.outputs.push_back(Output::Event(Event::Ended {
+        match allocation.pending {
+            Some(pending) => self.common.put_back(&pending.failed),
+            None => self.outputs.push_back(Output::Event(Event::Ended {
                 owner: allocation.owner,
                 tuple: allocation.tuple,
                 relay: allocation.relay,
@@ -435,17 +435,16 @@ impl Server {
                 to_peer: allocation.to_peer,
                 to_client: allocation.to_client,
                 lasted: now.instant.saturating_duration_since(allocation.made),
-            }));
+            })),
         }
         // A burst of allocations must not hold its memory for ever.
         if self.allocations.is_empty() {
             self.allocations.shrink_to_fit();
             self.by_tuple.shrink_to_fit();
-            self.timers = BinaryHeap::new();
         }
     }
 
-    fn drop(&mut self, reason: Dropped) -> Verdict {
+    fn discard(&mut self, reason: Dropped) -> Verdict {
         self.stats.count_dropped(reason);
         Verdict::Done
     }

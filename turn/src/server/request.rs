@@ -1,30 +1,29 @@
 //! Requests: authentication, the rules of each method, and their answers.
 
-use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::allocation::{Allocation, ChannelConflict, Peers, Pending};
 use super::common::{Grant, NoPort, PortWish};
-use super::{AllocationId, Ended, Event, FiveTuple, Now, Output, Server, Transport, Verdict};
+use super::limiter::Address;
+use super::{AllocationId, Ended, Event, FiveTuple, Now, Output, Server, Verdict};
 use crate::auth::{Claim, Credential, Key};
+use crate::policy::Peer;
 use crate::stats::Dropped;
-use crate::wire::{
-    Builder, Class, Message, Method, TransactionId, attr, channel, integrity, padded,
-};
+use crate::wire::{Builder, Class, Message, Method, attr, channel, integrity, padded};
 
-/// RFC 8656 §3.2: seconds when the client names none, and the least it is given.
+/// RFC 8656 §7.2: seconds when the client names none, and the least it is given.
 const DEFAULT_LIFETIME: u32 = 600;
 /// RFC 8656 §7.2 recommends an hour.
 const MAX_LIFETIME: u32 = 3600;
 /// Ports of other programs passed over in one Allocate.
 const BIND_ATTEMPTS: usize = 16;
 /// Attributes named in one 420.
-const UNKNOWN_MAX: usize = 8;
+const UNKNOWN_MAX: usize = 16;
 const FINGERPRINT_LEN: usize = 8;
 
-/// RFC 8656 §14.7 (IANA protocol number).
+/// RFC 8656 §18.8 (IANA protocol number).
 const PROTOCOL_UDP: u8 = 17;
 
 /// Whether a comprehension-required attribute is one that this server does not understand (RFC 8489 §6.3.1).
@@ -32,17 +31,22 @@ pub(super) fn is_unknown_required(kind: u16) -> bool {
     kind < 0x8000
         && !matches!(
             kind,
-            attr::USERNAME
+            attr::MAPPED_ADDRESS
+                | attr::USERNAME
                 | attr::MESSAGE_INTEGRITY
+                | attr::ERROR_CODE
+                | attr::UNKNOWN_ATTRIBUTES
                 | attr::CHANNEL_NUMBER
                 | attr::LIFETIME
                 | attr::XOR_PEER_ADDRESS
                 | attr::DATA
                 | attr::REALM
                 | attr::NONCE
+                | attr::XOR_RELAYED_ADDRESS
                 | attr::REQUESTED_ADDRESS_FAMILY
                 | attr::EVEN_PORT
                 | attr::REQUESTED_TRANSPORT
+                | attr::XOR_MAPPED_ADDRESS
                 | attr::RESERVATION_TOKEN
         )
 }
@@ -84,6 +88,13 @@ impl Code {
     }
 }
 
+/// Why a request counts as nobody's.
+enum Unproven {
+    Refused(Code, Address),
+    /// From where so many wrong ones came that no more are looked at.
+    RateLimited,
+}
+
 /// A request whose integrity was proven.
 struct Proven<'a> {
     message: Message<'a>,
@@ -99,7 +110,10 @@ impl Server {
         }
         let proven = match self.authenticate(now, tuple, message) {
             Ok(proven) => proven,
-            Err(code) => return self.refuse_unproven(now, tuple, message, code),
+            Err(Unproven::Refused(code, address)) => {
+                return self.refuse_unproven(now, tuple, message, code, address);
+            }
+            Err(Unproven::RateLimited) => return self.discard(Dropped::RateLimited),
         };
         let outcome = if message.protected().any(|a| is_unknown_required(a.kind)) {
             Err(Code::UnknownAttribute)
@@ -118,16 +132,17 @@ impl Server {
     /// RFC 8489 §12: no credentials needed.
     fn binding(&mut self, now: Now, tuple: FiveTuple, message: Message<'_>) -> Verdict {
         let id = message.transaction_id();
+        let address = Address::by_transport(tuple.transport);
         let unknown = unknown_attributes(&message);
         if unknown.is_empty() {
-            return self.answer_unproven(now, tuple, message, 0, |out| {
+            return self.answer_unproven(now, tuple, message, address, 0, |out| {
                 let mut answer = Builder::new(out, Method::Binding, Class::Success, id);
                 answer.xor_address(attr::XOR_MAPPED_ADDRESS, tuple.client);
                 answer
             });
         }
         let code = Code::UnknownAttribute as u16;
-        self.answer_unproven(now, tuple, message, code, |out| {
+        self.answer_unproven(now, tuple, message, address, code, |out| {
             let mut answer = Builder::new(out, Method::Binding, Class::Error, id);
             answer.error_code(code, "");
             answer.unknown_attributes(&unknown);
@@ -137,13 +152,14 @@ impl Server {
 
     /// The long-term credential mechanism (RFC 8489 §9.2.4).
     fn authenticate<'a>(
-        &self,
+        &mut self,
         now: Now,
         tuple: FiveTuple,
         message: Message<'a>,
-    ) -> Result<Proven<'a>, Code> {
+    ) -> Result<Proven<'a>, Unproven> {
+        let by_transport = Address::by_transport(tuple.transport);
         if message.find(attr::MESSAGE_INTEGRITY).is_none() {
-            return Err(Code::Unauthorized);
+            return Err(Unproven::Refused(Code::Unauthorized, by_transport));
         }
         let text = |kind| {
             message
@@ -155,13 +171,21 @@ impl Server {
             text(attr::REALM),
             message.get(attr::NONCE),
         ) else {
-            return Err(Code::BadRequest);
+            return Err(Unproven::Refused(Code::BadRequest, by_transport));
         };
         if !self.common.nonces.accepts(nonce, tuple.client, now.unix) {
-            return Err(Code::StaleNonce);
+            return Err(Unproven::Refused(Code::StaleNonce, by_transport));
         }
+        let unauthorized = || Unproven::Refused(Code::Unauthorized, Address::Proven);
         if realm != self.common.config().realm {
-            return Err(Code::Unauthorized);
+            return Err(unauthorized());
+        }
+        // What follows costs more than to ask for it.
+        if !self
+            .limiter
+            .has(tuple.client.ip(), Address::Proven, now.instant)
+        {
+            return Err(Unproven::RateLimited);
         }
         let claim = Claim {
             username,
@@ -169,13 +193,18 @@ impl Server {
             allocating: message.method() == Method::Allocate && !self.has_allocation(tuple),
             unix: now.unix,
         };
-        let credential = self.common.authenticator.credential(claim).map_err(|refusal| {
-            tracing::debug!(client = %tuple.client, %username, %refusal, "relay credential refused");
-            Code::Unauthorized
-        })?;
+        let refused = |why: &str| {
+            let username: String = username.chars().take(64).collect();
+            tracing::debug!(client = %tuple.client, ?username, why, "relay credential refused");
+            unauthorized()
+        };
+        let credential = self
+            .common
+            .authenticator
+            .credential(claim)
+            .map_err(|refusal| refused(&refusal.to_string()))?;
         if !integrity::verify(&message, &credential.key) {
-            tracing::debug!(client = %tuple.client, %username, "relay password wrong");
-            return Err(Code::Unauthorized);
+            return Err(refused("wrong password"));
         }
         Ok(Proven {
             message,
@@ -200,8 +229,10 @@ impl Server {
             Some(&[_, _, _, _]) => return Err(Code::UnsupportedTransport),
             _ => return Err(Code::BadRequest),
         }
-        let even = message.get(attr::EVEN_PORT);
-        let wish = match (even, message.get(attr::RESERVATION_TOKEN)) {
+        let wish = match (
+            message.get(attr::EVEN_PORT),
+            message.get(attr::RESERVATION_TOKEN),
+        ) {
             (None, None) => PortWish::Any,
             (Some(&[flags]), None) => PortWish::Even {
                 reserve_next: flags & 0x80 != 0,
@@ -212,22 +243,18 @@ impl Server {
             }
             _ => return Err(Code::BadRequest),
         };
-        let family = self.relay_family(&message)?;
+        let relay = self.relay_for(&message)?;
         let granted = granted_lifetime(lifetime(&message)?);
 
         let owner = proven.credential.owner;
         let grant = self
             .common
-            .take(owner, family, wish, now.instant, &mut self.rng);
-        let Grant {
-            port,
-            family,
-            token,
-        } = grant.map_err(|no_port| match no_port {
+            .take(owner, relay, wish, now.instant, &mut self.rng);
+        let Grant { port, relay, token } = grant.map_err(|no_port| match no_port {
             NoPort::Quota => Code::QuotaReached,
             NoPort::Exhausted => Code::InsufficientCapacity,
         })?;
-        let Some(relay) = self.common.config().relay.get(family).copied() else {
+        let Some(relay) = self.common.config().relay.get(relay).copied() else {
             return Err(Code::InsufficientCapacity);
         };
 
@@ -246,7 +273,6 @@ impl Server {
             relay: SocketAddr::new(relay.public, port),
             made: now.instant,
             expires,
-            timer: expires,
             transaction: message.transaction_id(),
             granted,
             token,
@@ -254,7 +280,7 @@ impl Server {
                 key: proven.credential.key,
                 fingerprint: has_fingerprint(&message),
                 local: relay.local,
-                even: even.is_some(),
+                wish,
                 failed: Vec::new(),
             })),
             to_peer: 0,
@@ -262,7 +288,7 @@ impl Server {
             peers: Peers::default(),
         });
         self.by_tuple.insert(tuple, id.slot);
-        self.timers.push(Reverse((expires, id)));
+        self.timers.insert((expires, id));
         self.stats.set_allocations(self.allocations.len());
         self.outputs.push_back(Output::Bind {
             allocation: id,
@@ -297,19 +323,25 @@ impl Server {
             tuple,
             relay: allocation.relay,
         }));
+        self.common.set_live(allocation.relay.port(), true);
         self.common.put_back(&pending.failed);
         self.answer_allocate(id, &pending.key, pending.fingerprint);
         Some(tuple)
     }
 
-    /// The port of a new allocation is another program's: asks for another one, or gives up with 508.
+    /// The port of a new allocation is another program's: asks for another one, or gives up.
     pub(super) fn try_other_port(&mut self, now: Now, id: AllocationId) -> Option<FiveTuple> {
         let allocation = Self::find(&mut self.allocations, id)?;
         let pending = allocation.pending.as_mut()?;
-        // With a port reserved above it, this one cannot be exchanged alone.
+        // One that was promised, or has a promise above it, cannot be exchanged.
+        let even = match pending.wish {
+            PortWish::Any => Some(false),
+            PortWish::Even { reserve_next } => (!reserve_next).then_some(true),
+            PortWish::Reserved(_) => None,
+        };
         if pending.failed.len() < BIND_ATTEMPTS
-            && allocation.token.is_none()
-            && let Some(port) = self.common.take_other(pending.even, &mut self.rng)
+            && let Some(even) = even
+            && let Some(port) = self.common.take_other(even, &mut self.rng)
         {
             pending.failed.push(allocation.relay.port());
             allocation.relay.set_port(port);
@@ -320,16 +352,32 @@ impl Server {
             });
             return None;
         }
-        self.common.put_back(&pending.failed);
-        let (tuple, transaction, key) = (allocation.tuple, allocation.transaction, pending.key);
+        self.refuse_allocate(now, id)
+    }
+
+    /// A new allocation cannot be had after all.
+    pub(super) fn refuse_allocate(&mut self, now: Now, id: AllocationId) -> Option<FiveTuple> {
+        let allocation = Self::find(&mut self.allocations, id)?;
+        let pending = allocation.pending.as_ref()?;
+        if let Some(token) = &allocation.token {
+            self.common.unreserve(token);
+        }
+        let (tuple, transaction) = (allocation.tuple, allocation.transaction);
+        let (key, fingerprint) = (pending.key, pending.fingerprint);
         self.end(now, id, Ended::Released);
-        self.write_error(
+        let code = Code::InsufficientCapacity;
+        let mut answer = Builder::new(
+            &mut self.answer,
             Method::Allocate,
+            Class::Error,
             transaction,
-            Code::InsufficientCapacity,
-            &[],
-            &key,
         );
+        answer.error_code(code as u16, code.reason());
+        answer.integrity(&key);
+        if fingerprint {
+            answer.fingerprint();
+        }
+        self.stats.count_request(Method::Allocate, code as u16);
         Some(tuple)
     }
 
@@ -357,7 +405,7 @@ impl Server {
         self.stats.count_request(Method::Allocate, 0);
     }
 
-    /// RFC 8656 §8.3.
+    /// RFC 8656 §8.2.
     fn refresh(
         &mut self,
         now: Now,
@@ -380,11 +428,9 @@ impl Server {
             self.end(now, id, Ended::Released);
         } else {
             let expires = now.instant + Duration::from_secs(granted.into());
-            allocation.expires = expires;
-            if expires < allocation.timer {
-                allocation.timer = expires;
-                self.timers.push(Reverse((expires, id)));
-            }
+            let before = std::mem::replace(&mut allocation.expires, expires);
+            self.timers.remove(&(before, id));
+            self.timers.insert((expires, id));
         }
         Ok(self.succeed(proven, |answer| answer.u32(attr::LIFETIME, granted)))
     }
@@ -409,7 +455,7 @@ impl Server {
                 .xor_address(attribute.value)
                 .ok_or(Code::BadRequest)?;
             check_family(allocation, peer)?;
-            if !common.config().policy.allows_ip(peer.ip()) {
+            if common.config().policy.judge_ip(peer.ip()) == Peer::Refused {
                 return Err(Code::Forbidden);
             }
             if !ips.contains(&peer.ip()) {
@@ -457,7 +503,7 @@ impl Server {
             return Err(Code::BadRequest);
         }
         check_family(allocation, peer)?;
-        if !common.config().policy.allows(peer) {
+        if !common.allows(peer) {
             return Err(Code::Forbidden);
         }
         let checked = allocation
@@ -497,10 +543,10 @@ impl Server {
     }
 
     /// Index of the relay address to use (RFC 8656 §7.2, step 6).
-    fn relay_family(&self, message: &Message<'_>) -> Result<usize, Code> {
+    fn relay_for(&self, message: &Message<'_>) -> Result<usize, Code> {
         let relays = &self.common.config().relay;
         let wanted = match requested_family(message)? {
-            // RFC 8656 §14.6: IPv4 where none is asked for, and what there is where there is no IPv4.
+            // RFC 8656 §18.6: IPv4 where none is asked for, and what there is where there is no IPv4.
             None => relays
                 .iter()
                 .position(|relay| relay.public.is_ipv4())
@@ -527,36 +573,18 @@ impl Server {
 
     fn refuse(&mut self, proven: &Proven<'_>, code: Code) -> Verdict {
         let message = proven.message;
-        let unknown = match code {
-            Code::UnknownAttribute => unknown_attributes(&message),
-            _ => Vec::new(),
-        };
-        let key = &proven.credential.key;
-        self.write_error(
-            message.method(),
-            message.transaction_id(),
-            code,
-            &unknown,
-            key,
-        );
-        Verdict::Answer
-    }
-
-    fn write_error(
-        &mut self,
-        method: Method,
-        id: TransactionId,
-        code: Code,
-        unknown: &[u16],
-        key: &Key,
-    ) {
-        let mut answer = Builder::new(&mut self.answer, method, Class::Error, id);
+        let id = message.transaction_id();
+        let mut answer = Builder::new(&mut self.answer, message.method(), Class::Error, id);
         answer.error_code(code as u16, code.reason());
-        if !unknown.is_empty() {
-            answer.unknown_attributes(unknown);
+        if code == Code::UnknownAttribute {
+            answer.unknown_attributes(&unknown_attributes(&message));
         }
-        answer.integrity(key);
-        self.stats.count_request(method, code as u16);
+        answer.integrity(&proven.credential.key);
+        if has_fingerprint(&message) {
+            answer.fingerprint();
+        }
+        self.stats.count_request(message.method(), code as u16);
+        Verdict::Answer
     }
 
     /// Refuses one whose credentials are missing or wrong: without integrity, for there is no key to go by.
@@ -566,16 +594,16 @@ impl Server {
         tuple: FiveTuple,
         message: Message<'_>,
         code: Code,
+        address: Address,
     ) -> Verdict {
-        let nonce = self.common.nonces.make(tuple.client, now.unix);
         let common = Arc::clone(&self.common);
         let id = message.transaction_id();
-        self.answer_unproven(now, tuple, message, code as u16, |out| {
+        self.answer_unproven(now, tuple, message, address, code as u16, |out| {
             let mut answer = Builder::new(out, message.method(), Class::Error, id);
             answer.error_code(code as u16, "");
             if code != Code::BadRequest {
                 answer.text(attr::REALM, &common.config().realm);
-                answer.attribute(attr::NONCE, &nonce);
+                answer.attribute(attr::NONCE, &common.nonces.make(tuple.client, now.unix));
             }
             answer
         })
@@ -589,15 +617,16 @@ impl Server {
         now: Now,
         tuple: FiveTuple,
         message: Message<'_>,
+        address: Address,
         code: u16,
         write: impl FnOnce(&mut Vec<u8>) -> Builder<'_>,
     ) -> Verdict {
-        if !self.limiter.take(tuple.client.ip(), now.instant) {
-            return self.drop(Dropped::RateLimited);
+        if !self.limiter.take(tuple.client.ip(), address, now.instant) {
+            return self.discard(Dropped::RateLimited);
         }
-        let limit = match tuple.transport {
-            Transport::Udp => 3 * message.bytes().len(),
-            Transport::Tcp => usize::MAX,
+        let limit = match address {
+            Address::Unproven => 3 * message.bytes().len(),
+            Address::Proven => usize::MAX,
         };
         let software = &self.common.config().software;
         let mut answer = write(&mut self.answer);
@@ -613,7 +642,7 @@ impl Server {
             answer.fingerprint();
         }
         if answer.len() > limit {
-            return self.drop(Dropped::Amplification);
+            return self.discard(Dropped::Amplification);
         }
         self.stats.count_request(message.method(), code);
         Verdict::Answer

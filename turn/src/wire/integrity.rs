@@ -12,7 +12,7 @@ use super::{HEADER_LEN, Message, attr};
 pub(crate) const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 /// The key of a long-term credential, from which the password cannot be read back.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Key([u8; 16]);
 
 impl Key {

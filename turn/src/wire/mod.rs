@@ -96,6 +96,7 @@ pub(crate) fn split_message_type(value: u16) -> (Method, Class) {
 
 /// Attribute types: RFC 8489 §18.3, RFC 8656 §18.
 pub mod attr {
+    pub const MAPPED_ADDRESS: u16 = 0x0001;
     pub const USERNAME: u16 = 0x0006;
     pub const MESSAGE_INTEGRITY: u16 = 0x0008;
     pub const ERROR_CODE: u16 = 0x0009;
