@@ -93,7 +93,11 @@ fn a_newer_database_and_a_foreign_file_are_refused() {
     for entry in std::fs::read_dir(directory.path()).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
-    std::fs::write(&file, "not a database, but long enough to be looked at".repeat(100)).unwrap();
+    std::fs::write(
+        &file,
+        "not a database, but long enough to be looked at".repeat(100),
+    )
+    .unwrap();
     let error = refusal(directory.path());
     assert!(error.contains("expected a database of moznods"), "{error}");
 }

@@ -115,10 +115,7 @@ pub async fn there_is_one_first_administrator(store: Shared) {
         store.create_user(first("bob"))
     );
     assert_eq!(u8::from(a.is_ok()) + u8::from(b.is_ok()), 1);
-    assert!(matches!(
-        a.and(b),
-        Err(StorageError::AdminExists)
-    ));
+    assert!(matches!(a.and(b), Err(StorageError::AdminExists)));
     assert!(store.has_admin().await.unwrap());
     assert_eq!(store.users().await.unwrap().len(), 1);
 }
@@ -207,7 +204,11 @@ pub async fn rooms_are_listed_newest_first_with_what_the_viewer_needs(store: Sha
     assert_eq!(view.unread_count, 2);
     assert!(view.is_pinned);
     assert_eq!(view.owner, ann);
-    let names: Vec<_> = view.participants.iter().map(|p| p.username.as_str()).collect();
+    let names: Vec<_> = view
+        .participants
+        .iter()
+        .map(|p| p.username.as_str())
+        .collect();
     assert_eq!(names, ["ann", "bob"]);
 
     let page = Page {
@@ -252,7 +253,13 @@ pub async fn participants_come_and_go_once(store: Shared) {
     let bobs = store.add_participant(room, bob.id, 11).await.unwrap();
     let bobs = bobs.expect("new");
     assert_eq!((bobs.user.id, bobs.joined_at), (bob.id, 11));
-    assert!(store.add_participant(room, bob.id, 12).await.unwrap().is_none());
+    assert!(
+        store
+            .add_participant(room, bob.id, 12)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(store.participants(room).await.unwrap().len(), 2);
     assert!(store.is_participant(room, bob.id).await.unwrap());
     assert!(store.remove_participant(room, bob.id).await.unwrap());
