@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use moznods_storage::UserId;
+use moznods_storage::User;
 use ring::hmac;
 
-use super::{App, UserAccess, now};
+use super::{App, Refusal, Result, UserAccess, now};
 use crate::config::Secret;
 
 /// What a client shows the relay.
@@ -37,15 +37,18 @@ pub fn password(secret: &Secret, username: &str) -> String {
 }
 
 impl App {
-    /// A credential for `user`, good for `ttl` from now.
-    pub fn relay_credential(&self, user: UserId, ttl: Duration) -> RelayCredential {
+    /// A credential for `user`, good for `ttl` from now; blocked users get none.
+    pub fn relay_credential(&self, user: &User, ttl: Duration) -> Result<RelayCredential> {
+        if user.blocked {
+            return Err(Refusal::AccountBlocked.into());
+        }
         let expiry = now() / 1_000_000 + i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX / 2);
-        let username = format!("{expiry}:{user}");
-        RelayCredential {
+        let username = format!("{expiry}:{}", user.id);
+        Ok(RelayCredential {
             password: password(&self.relay_secret, &username),
             username,
             ttl,
-        }
+        })
     }
 
     /// The key of [`password`].

@@ -34,7 +34,7 @@ pub async fn run(config: Config) -> Outcome {
 
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
-    http::serve(app, listener, first_of(signals)).await?;
+    http::serve(app, listener, first_of(signals)).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -30,7 +30,7 @@ pub async fn run(config: Config, command: Command) -> Outcome {
     let Command::Credential { user, ttl, json } = command;
     let user = app.user_named(&user).await?;
     let ttl = ttl.map_or(app.config.turn.credential_ttl, Duration::from_secs);
-    let credential = app.relay_credential(user.id, ttl);
+    let credential = app.relay_credential(&user, ttl)?;
     let host = match &app.config.public_url {
         Some(url) => host_of(url).to_owned(),
         None => match app.config.turn.listen.ip() {

@@ -1,6 +1,7 @@
 //! What handlers take from a request; whatever is wrong with it is refused here in the API's own shape.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Form;
 use axum::body::Bytes;
@@ -136,6 +137,9 @@ impl Paging {
     }
 }
 
+/// For a whole body to come.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
 /// A body as JSON, form or multipart (of which a file's content is dropped, its name stays).
 pub struct Body<T>(pub T);
 
@@ -143,43 +147,53 @@ impl<T: DeserializeOwned> FromRequest<Arc<Edge>> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, edge: &Arc<Edge>) -> ApiResult<Self> {
-        let kind = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(|value| {
-                value
-                    .split(';')
-                    .next()
-                    .unwrap_or(value)
-                    .trim()
-                    .to_ascii_lowercase()
-            });
-        let value = match kind.as_deref() {
-            Some("multipart/form-data") => multipart(request, edge).await?,
-            Some("application/x-www-form-urlencoded") => {
-                let Form(fields) = Form::<Vec<(String, String)>>::from_request(request, edge)
-                    .await
-                    .map_err(|rejection| status_error(rejection.status()))?;
-                Value::Object(fields.into_iter().map(|(k, v)| (k, v.into())).collect())
-            }
-            Some("application/json") => {
-                let bytes = bytes(request, edge).await?;
-                serde_json::from_slice(&bytes).map_err(|_| ApiError::Malformed)?
-            }
-            _ if bytes(request, edge).await?.is_empty() => Value::Object(Map::new()),
-            _ => return Err(ApiError::UnsupportedMediaType),
-        };
-        if !value.is_object() {
-            return Err(ApiError::Malformed);
+        match tokio::time::timeout(BODY_WAIT, read(request, edge)).await {
+            Ok(read) => parse(read?).map(Body),
+            Err(_) => Err(ApiError::Malformed),
         }
-        serde_path_to_error::deserialize(value)
-            .map(Body)
-            .map_err(|error| match error.path().to_string().as_str() {
-                "." => ApiError::Malformed,
-                path => ApiError::WrongType(path.to_owned()),
-            })
     }
+}
+
+async fn read(request: Request, edge: &Arc<Edge>) -> ApiResult<Value> {
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| {
+            value
+                .split(';')
+                .next()
+                .unwrap_or(value)
+                .trim()
+                .to_ascii_lowercase()
+        });
+    Ok(match kind.as_deref() {
+        Some("multipart/form-data") => multipart(request, edge).await?,
+        Some("application/x-www-form-urlencoded") => {
+            let Form(fields) = Form::<Vec<(String, String)>>::from_request(request, edge)
+                .await
+                .map_err(|rejection| status_error(rejection.status()))?;
+            Value::Object(fields.into_iter().map(|(k, v)| (k, v.into())).collect())
+        }
+        Some("application/json") => {
+            let bytes = bytes(request, edge).await?;
+            serde_json::from_slice(&bytes).map_err(|_| ApiError::Malformed)?
+        }
+        _ if bytes(request, edge).await?.is_empty() => Value::Object(Map::new()),
+        _ => return Err(ApiError::UnsupportedMediaType),
+    })
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> ApiResult<T> {
+    if !value.is_object() {
+        return Err(ApiError::Malformed);
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        match error.path().to_string().as_str() {
+            "." => ApiError::Malformed,
+            path => ApiError::WrongType(path.to_owned()),
+        }
+    })
 }
 
 async fn bytes(request: Request, edge: &Arc<Edge>) -> ApiResult<Bytes> {

@@ -1,5 +1,6 @@
 //! The edge towards the network: routes, and how the server listens and ends. Handlers parse, ask `app`, and write.
 
+mod accept;
 mod auth;
 mod client;
 mod error;
@@ -13,7 +14,6 @@ mod socket;
 mod web;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,55 +37,30 @@ struct Edge {
     app: Arc<App>,
     /// `None`: switched off.
     limits: Option<Limits>,
-    /// Held by every open socket, so that the end can be waited for.
-    open_sockets: mpsc::Sender<()>,
+    /// Every connection and socket holds the edge; when the last one has ended, so does this channel.
+    _alive: mpsc::Sender<()>,
 }
 
 type State = axum::extract::State<Arc<Edge>>;
 
 /// Serves until `stop` ends, then closes sockets and lets requests end, within [`SHUTDOWN`].
-pub async fn serve(
-    app: Arc<App>,
-    listener: TcpListener,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (open_sockets, mut sockets_ended) = mpsc::channel(1);
-    let limits = app.config.limits.enabled.then(Limits::new);
+pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    let (alive, mut all_ended) = mpsc::channel(1);
     let edge = Arc::new(Edge {
         app: Arc::clone(&app),
-        limits,
-        open_sockets,
+        limits: app.config.limits.enabled.then(Limits::new),
+        _alive: alive,
     });
     let sweeping = tokio::spawn(limit::sweep(Arc::clone(&edge)));
+    accept::until(stop, listener, router(edge)).await;
 
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let stop = async move {
-        stop.await;
-        app.close_sockets();
-        // The other end waits for this alone, and may have ended already.
-        let _ = stopping.send(());
-    };
-    let service = router(edge).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = tokio::spawn(
-        axum::serve(listener, service)
-            .with_graceful_shutdown(stop)
-            .into_future(),
-    );
-
-    // An error here is that of a server that has ended by itself.
-    let _ = stopped.await;
     sweeping.abort();
-    let ended = async {
-        let served = serving.await;
-        sockets_ended.recv().await;
-        served
-    };
-    match tokio::time::timeout(SHUTDOWN, ended).await {
-        Ok(served) => served.unwrap_or_else(|error| Err(std::io::Error::other(error))),
-        Err(_) => {
-            tracing::warn!("some connections did not end in time");
-            Ok(())
-        }
+    app.close_sockets();
+    if tokio::time::timeout(SHUTDOWN, all_ended.recv())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some connections did not end in time");
     }
 }
 

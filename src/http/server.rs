@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::error::ApiResult;
 use super::extract::{Head, SignedIn};
 use super::{Edge, State, client};
 use crate::app::limits;
@@ -40,11 +41,11 @@ pub async fn config_js(edge: State, Head(head): Head) -> Response {
     (headers, script).into_response()
 }
 
-pub async fn relay_credentials(edge: State, by: SignedIn, Head(head): Head) -> Response {
+pub async fn relay_credentials(edge: State, by: SignedIn, Head(head): Head) -> ApiResult<Response> {
     let app = &edge.app;
-    let credential = app.relay_credential(by.user.id, app.config.turn.credential_ttl);
+    let credential = app.relay_credential(&by.user, app.config.turn.credential_ttl)?;
     let url = client::base_url(&edge, &head);
-    Json(RelayJson::new(&app.config, &credential, host_of(&url))).into_response()
+    Ok(Json(RelayJson::new(&app.config, &credential, host_of(&url))).into_response())
 }
 
 /// Listeners are bound before anything is answered.

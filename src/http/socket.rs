@@ -89,7 +89,6 @@ async fn upgrade(
         .find_map(|value| value.strip_prefix("token.").map(str::to_owned));
     let token = from_query.or(from_protocol);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let _open = edge.open_sockets.clone();
         let gauge = &edge.app.metrics.websocket_connections;
         gauge.inc();
         let (sink, stream) = socket.split();

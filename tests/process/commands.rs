@@ -207,4 +207,8 @@ async fn relay_credentials_are_the_same_from_both_sides() {
     assert_eq!(by_rest["password"].as_str().unwrap().len(), 28);
     let output = server.command(&["turn", "credential", "--user", "nobody"], "");
     assert_eq!(output.status.code(), Some(1));
+    server.command(&["user", "block", "ann"], "");
+    let output = server.command(&credential, "");
+    assert_eq!(text(&output.stderr), "moznods: This account is blocked.\n");
+    assert_eq!(text(&output.stdout), "");
 }

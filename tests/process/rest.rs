@@ -753,7 +753,10 @@ async fn lists_come_in_pages_with_absolute_links() {
         .iter()
         .map(|m| &m["content"])
         .collect();
-    assert_eq!((&page["count"], contents), (&json!(5), vec![&json!("2"), &json!("1")]));
+    assert_eq!(
+        (&page["count"], contents),
+        (&json!(5), vec![&json!("2"), &json!("1")])
+    );
     let url = &server.url;
     assert_eq!(page["next"], format!("{url}{path}?page=3&page_size=2"));
     assert_eq!(page["previous"], format!("{url}{path}?page=1&page_size=2"));
