@@ -139,6 +139,10 @@ pub struct ConfigError(String);
 pub struct Secret(String);
 
 impl Secret {
+    pub fn new(text: String) -> Self {
+        Secret(text)
+    }
+
     /// The text itself, for those who compare or derive with it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -450,11 +454,6 @@ impl Settings {
 }
 
 impl Config {
-    /// Collects and checks all settings.
-    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::check(&Settings::collect(flags)?)
-    }
-
     /// Checks collected settings.
     pub fn check(settings: &Settings) -> Result<Self, ConfigError> {
         const ADDRESS: &str = "ADDRESS:PORT, such as [::]:8080 or 127.0.0.1:8080";

@@ -1,4 +1,7 @@
-//! Who is listening now: the hub, presence, call state and the bus.
+//! Who is listening now: the hub, call state and the bus.
+//!
+//! Frames are made by the caller, once, and shared; this crate knows who gets them. It persists nothing and
+//! knows neither HTTP nor SQL; who may listen to what is decided by those who open connections.
 #![forbid(unsafe_code)]
 #![deny(
     clippy::unwrap_used,
@@ -6,3 +9,38 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
+
+pub mod bus;
+mod calls;
+mod connections;
+mod hub;
+
+pub use calls::{CallMember, CallPresence, CallState, MemberState, SignalError};
+pub use connections::{CloseReason, MAX_CONNECTIONS_PER_USER, Whom};
+pub use hub::{CallFrames, Connection, Hub, Identity, TooManyConnections};
+
+pub type UserId = i64;
+pub type RoomId = i64;
+/// One live connection; never given out twice by a process.
+pub type ConnectionId = u64;
+
+/// What a connection listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Messages and read marks of a room.
+    Chat(RoomId),
+    /// The call of a room.
+    Call(RoomId),
+    /// What concerns the user, whatever the room.
+    Notifications,
+}
+
+impl Scope {
+    /// The room whose participants alone may listen.
+    pub fn room(self) -> Option<RoomId> {
+        match self {
+            Scope::Chat(room) | Scope::Call(room) => Some(room),
+            Scope::Notifications => None,
+        }
+    }
+}

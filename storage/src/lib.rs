@@ -1,4 +1,7 @@
-//! Who and what: the `Store` trait and its implementations.
+//! Who and what: the [`Store`] trait and SQLite behind it.
+//!
+//! All SQL of the program stands in this crate. What a user may do is decided by those who call it; what must
+//! hold even between two processes (a name is taken once, one first administrator, only members write) is held here.
 #![forbid(unsafe_code)]
 #![deny(
     clippy::unwrap_used,
@@ -6,3 +9,13 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
+
+mod error;
+mod model;
+mod sqlite;
+mod store;
+
+pub use error::StorageError;
+pub use model::*;
+pub use sqlite::{DirectoryLock, Missing, SqliteStore};
+pub use store::Store;

@@ -1,0 +1,103 @@
+//! Figures for Prometheus. No label ever holds what a stranger chose.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// One kind of request; `route` is the pattern that matched, not the path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    pub method: &'static str,
+    pub route: String,
+    pub status: u16,
+}
+
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Histogram,
+    pub websocket_connections: Gauge,
+    pub messages: Counter,
+    pub users: Gauge,
+    pub sign_in_failures: Counter,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let buckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+        let metrics = Metrics {
+            registry: Mutex::new(Registry::with_prefix("moznods")),
+            requests: Family::default(),
+            request_duration: Histogram::new(buckets),
+            websocket_connections: Gauge::default(),
+            messages: Counter::default(),
+            users: Gauge::default(),
+            sign_in_failures: Counter::default(),
+        };
+        metrics.register(|registry| {
+            registry.register(
+                "http_requests",
+                "Requests answered",
+                metrics.requests.clone(),
+            );
+            registry.register(
+                "http_request_duration_seconds",
+                "Time until the answer was ready",
+                metrics.request_duration.clone(),
+            );
+            registry.register(
+                "websocket_connections",
+                "Open sockets",
+                metrics.websocket_connections.clone(),
+            );
+            registry.register(
+                "messages",
+                "Messages stored since the start",
+                metrics.messages.clone(),
+            );
+            registry.register(
+                "users",
+                "Users that are neither blocked nor deleted",
+                metrics.users.clone(),
+            );
+            registry.register(
+                "sign_in_failures",
+                "Refused attempts to sign in",
+                metrics.sign_in_failures.clone(),
+            );
+        });
+        metrics
+    }
+
+    /// Adds figures of other parts of the program.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn request(&self, labels: &RequestLabels, took: Duration) {
+        self.requests.get_or_create(labels).inc();
+        self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// All figures in the OpenMetrics text format.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}

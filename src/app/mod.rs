@@ -1,0 +1,159 @@
+//! The rules, each once: REST, sockets and the command line call them. What is stored is left to `storage`, who is
+//! listening to `signaling`, how things are written to `wire`.
+
+mod access;
+mod accounts;
+mod calls;
+mod error;
+mod messages;
+mod metrics;
+mod passwords;
+mod relay;
+mod rooms;
+mod sockets;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use moznods_signaling::bus::LocalBus;
+use moznods_signaling::{CloseReason, Hub, Whom};
+use moznods_storage::{Store, Timestamp, TokenHash};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::config::{Config, Registration, Secret};
+use crate::wire::WireFrames;
+
+pub use access::UserAccess;
+pub use accounts::{Login, NewAccount, limits};
+pub use error::{Error, FieldError, Problem, Refusal, Result};
+pub use metrics::{Metrics, RequestLabels};
+pub use relay::RelayCredential;
+pub use rooms::RoomSeen;
+pub use sockets::{Socket, SocketRefusal};
+
+use passwords::Passwords;
+
+/// The program without its edges.
+pub struct App {
+    pub config: Config,
+    pub metrics: Metrics,
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    access: Arc<UserAccess>,
+    /// One refresh of `access` at a time, so that the last one has seen every change.
+    refreshing: tokio::sync::Mutex<()>,
+    passwords: Passwords,
+    invite_code: Secret,
+    relay_secret: Secret,
+    setup_token: Mutex<Option<TokenHash>>,
+}
+
+impl App {
+    /// Makes the server's secrets at the first start.
+    pub async fn open(config: Config, store: Arc<dyn Store>) -> Result<Arc<Self>> {
+        let invite_code = match &config.accounts.invite_code {
+            Some(code) => code.clone(),
+            None => Secret::new(store.secret("invite_code", random_text::<9>()?).await?),
+        };
+        let relay_secret = Secret::new(store.secret("relay_secret", random_text::<32>()?).await?);
+        let access = UserAccess::new(store.users_with_access().await?);
+        let hub = Hub::new(Arc::new(LocalBus::default()), Box::new(WireFrames));
+        let metrics = Metrics::new();
+        metrics.users.set(metric(access.count()));
+        Ok(Arc::new(App {
+            config,
+            metrics,
+            store,
+            hub,
+            access: Arc::new(access),
+            refreshing: tokio::sync::Mutex::default(),
+            passwords: Passwords::new(),
+            invite_code,
+            relay_secret,
+            setup_token: Mutex::default(),
+        }))
+    }
+
+    /// Tasks that live as long as the server: they tell who is in a call, and obey other processes.
+    pub fn start_background(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(self).announce_calls());
+        tokio::spawn(Arc::clone(self).obey_other_processes());
+    }
+
+    /// Whether the database answers.
+    pub async fn is_ready(&self) -> bool {
+        self.store.ready().await.is_ok()
+    }
+
+    /// The code that registration asks for, if it does.
+    pub fn invite_code(&self) -> Option<&Secret> {
+        (self.config.accounts.registration == Registration::Code).then_some(&self.invite_code)
+    }
+
+    /// Closes every socket.
+    pub fn close_sockets(&self) {
+        self.hub.close(Whom::All, CloseReason::ShuttingDown);
+    }
+
+    async fn obey_other_processes(self: Arc<Self>) {
+        let mut changes = self.store.changed_elsewhere();
+        while changes.changed().await.is_ok() {
+            if let Err(error) = self.look_again().await {
+                tracing::error!(%error, "cannot read what another process has changed");
+                // The change is not forgotten: it is looked at again.
+                changes.mark_changed();
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    async fn look_again(&self) -> Result<()> {
+        self.refresh_access().await?;
+        let signed_in: Vec<TokenHash> = self.hub.sign_ins().into_iter().map(TokenHash).collect();
+        let living = self.store.living_tokens(signed_in.clone()).await?;
+        for dead in signed_in.iter().filter(|token| !living.contains(token)) {
+            self.hub.close(Whom::SignIn(dead.0), CloseReason::SignedOut);
+        }
+        Ok(())
+    }
+
+    /// To be called after every change of who may use the server, by whomever.
+    async fn refresh_access(&self) -> Result<()> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        for user in self.access.replace(self.store.users_with_access().await?) {
+            self.hub.close(Whom::User(user), CloseReason::SignedOut);
+        }
+        self.metrics.users.set(metric(self.access.count()));
+        Ok(())
+    }
+
+    fn setup_token(&self) -> std::sync::MutexGuard<'_, Option<TokenHash>> {
+        self.setup_token
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Microseconds since 1970-01-01 UTC.
+fn now() -> Timestamp {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        })
+}
+
+/// `BYTES` random bytes as base64url.
+fn random_text<const BYTES: usize>() -> Result<String> {
+    let mut bytes = [0; BYTES];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Refusal::Overloaded)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn metric(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

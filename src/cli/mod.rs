@@ -1,0 +1,126 @@
+//! The command line: what the administrator may say, and how it ends (0: done; 2: a setting, a port, the data
+//! directory or the usage is wrong; 1: anything else). An error is one line on stderr.
+
+mod serve;
+mod turn;
+mod user;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use moznods_storage::{Missing, SqliteStore, StorageError};
+
+use crate::app::{App, Error};
+use crate::config::{Config, ConfigError, Flags, Settings};
+
+/// Rooms, chat, calls and a STUN/TURN relay in one process.
+#[derive(Parser)]
+#[command(name = "moznods", version)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve,
+    /// Manage accounts; a running server obeys at once
+    #[command(subcommand)]
+    User(user::Command),
+    /// Manage the relay
+    #[command(subcommand)]
+    Turn(turn::Command),
+    /// Look at the settings in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say whether the settings can be used
+    Check,
+    /// Print the settings as a moznods.toml, without secrets
+    Print,
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{key} = \"{address}\": {why}; expected an address of this machine and a free port")]
+    Listen {
+        key: &'static str,
+        address: std::net::SocketAddr,
+        why: std::io::Error,
+    },
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    #[error("{0}")]
+    App(#[from] Error),
+    #[error("password: {0}")]
+    Password(std::io::Error),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Config(_) | Failure::Listen { .. } => 2,
+            Failure::Storage(
+                StorageError::Directory { .. }
+                | StorageError::Locked { .. }
+                | StorageError::NoDatabase { .. }
+                | StorageError::NewerSchema { .. }
+                | StorageError::Open { .. },
+            ) => 2,
+            _ => 1,
+        }
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("moznods: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Outcome {
+    let settings = Settings::collect(&cli.flags)?;
+    let config = Config::check(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    match cli.command {
+        Command::Serve => runtime.block_on(serve::run(config)),
+        Command::User(command) => runtime.block_on(user::run(config, command)),
+        Command::Turn(command) => runtime.block_on(turn::run(config, command)),
+        Command::Config(ConfigCommand::Check) => {
+            println!("The settings can be used.");
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Print) => {
+            print!("{}", settings.print());
+            Ok(())
+        }
+    }
+}
+
+/// The rules over the database of `config`, for one command.
+async fn open_app(config: Config, missing: Missing) -> Result<Arc<App>, Failure> {
+    let store = SqliteStore::open(&config.data_dir, missing)?;
+    Ok(App::open(config, Arc::new(store)).await?)
+}

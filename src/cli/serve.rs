@@ -1,0 +1,108 @@
+//! `moznods serve`: listeners first, then the data directory, then the service, so that a failed start leaves nothing.
+
+use std::io::{ErrorKind, IsTerminal};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use moznods_storage::{DirectoryLock, Missing};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, Outcome, open_app};
+use crate::app::App;
+use crate::config::{Config, Log, LogFormat};
+use crate::http;
+
+pub async fn run(config: Config) -> Outcome {
+    start_logging(&config.log);
+    // Before anything listens: a signal that comes early is not lost.
+    let signals = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let listener = bind(config.http.listen).map_err(|why| Failure::Listen {
+        key: "http.listen",
+        address: config.http.listen,
+        why,
+    })?;
+    let address = listener.local_addr()?;
+
+    let _lock = DirectoryLock::take(&config.data_dir)?;
+    let app = open_app(config, Missing::Create).await?;
+    app.start_background();
+
+    announce(&app, address).await?;
+    tracing::info!(%address, "serving");
+    http::serve(app, listener, first_of(signals)).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// `[::]` means IPv4 too, and is IPv4 alone where the machine has no IPv6.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let open = |address: SocketAddr| {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        // Connections of a server that ran a moment ago do not hold the port.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        TcpListener::from_std(socket.into())
+    };
+    match open(address) {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && !matches!(
+                    error.kind(),
+                    ErrorKind::AddrInUse | ErrorKind::PermissionDenied
+                ) =>
+        {
+            open((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        result => result,
+    }
+}
+
+/// Where to go and what is needed there, for the one who has started the server; not for logs.
+async fn announce(app: &App, address: SocketAddr) -> Outcome {
+    let url = match &app.config.public_url {
+        Some(url) => url.clone(),
+        None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
+        None => format!("http://{address}"),
+    };
+    println!("MOznoDS {} serves {url}", env!("CARGO_PKG_VERSION"));
+    if let Some(token) = app.make_setup_token().await? {
+        println!("Become the administrator (once): {url}/#/setup/{token}");
+    }
+    if let Some(code) = app.invite_code() {
+        println!("Invite code for registration: {}", code.expose());
+    }
+    Ok(())
+}
+
+async fn first_of((mut terminate, mut interrupt): (Signal, Signal)) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+}
+
+fn start_logging(log: &Log) {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&log.level))
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Human => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

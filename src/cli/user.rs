@@ -1,0 +1,156 @@
+//! `moznods user`: accounts.
+
+use std::io::{BufRead, IsTerminal};
+
+use clap::{Args, Subcommand};
+use moznods_storage::Missing;
+
+use super::{Failure, Outcome, open_app};
+use crate::app::NewAccount;
+use crate::config::Config;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make an account
+    Add(Add),
+    /// List the accounts
+    List {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shut a user out: sign-ins, sockets and relay allocations end at once
+    Block {
+        /// Username or mail address
+        name: String,
+    },
+    /// Let a blocked user in again
+    Unblock {
+        /// Username or mail address
+        name: String,
+    },
+    /// Set a new password and end all sign-ins of the user
+    Passwd {
+        /// Username or mail address
+        name: String,
+        /// Read the password from the first line of the standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Delete an account for good; what the user wrote stays
+    Delete {
+        /// Username or mail address
+        name: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Add {
+    #[arg(long)]
+    username: String,
+    #[arg(long)]
+    email: String,
+    /// The name that others read; the username otherwise
+    #[arg(long, default_value = "", hide_default_value = true)]
+    display_name: String,
+    /// Make the account an administrator's
+    #[arg(long)]
+    admin: bool,
+    /// Read the password from the first line of the standard input
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+pub async fn run(config: Config, command: Command) -> Outcome {
+    let missing = match command {
+        Command::Add(_) => Missing::Create,
+        _ => Missing::Refuse,
+    };
+    let password = match &command {
+        Command::Add(Add { password_stdin, .. }) | Command::Passwd { password_stdin, .. } => {
+            read_password(*password_stdin).map_err(Failure::Password)?
+        }
+        _ => String::new(),
+    };
+    let app = open_app(config, missing).await?;
+    match command {
+        Command::Add(add) => {
+            let account = NewAccount {
+                username: add.username,
+                email: add.email,
+                display_name: add.display_name,
+                password,
+                ..NewAccount::default()
+            };
+            let user = app.add_user(account, add.admin).await?;
+            println!("Added {} (id {}).", user.username, user.id);
+        }
+        Command::List { json } => list(&app.users().await?, json),
+        Command::Block { name } => {
+            let user = app.user_named(&name).await?;
+            app.set_blocked(&user, true).await?;
+            println!("Blocked {}.", user.username);
+        }
+        Command::Unblock { name } => {
+            let user = app.user_named(&name).await?;
+            app.set_blocked(&user, false).await?;
+            println!("Unblocked {}.", user.username);
+        }
+        Command::Passwd { name, .. } => {
+            let user = app.user_named(&name).await?;
+            app.set_password(&user, password).await?;
+            println!("Set the password of {}.", user.username);
+        }
+        Command::Delete { name } => {
+            let user = app.user_named(&name).await?;
+            app.delete_user(&user).await?;
+            println!("Deleted {}.", user.username);
+        }
+    }
+    Ok(())
+}
+
+fn list(users: &[moznods_storage::User], json: bool) {
+    if json {
+        let written: Vec<_> = users
+            .iter()
+            .map(|user| {
+                serde_json::json!({
+                    "id": user.id,
+                    "username": user.username,
+                    "email": user.email,
+                    "display_name": user.shown_name(),
+                    "is_admin": user.is_admin,
+                    "blocked": user.blocked,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::Value::from(written));
+        return;
+    }
+    for user in users {
+        let state = match (user.blocked, user.is_admin) {
+            (true, _) => "blocked",
+            (false, true) => "admin",
+            (false, false) => "",
+        };
+        println!(
+            "{:>6}  {:<24}  {:<32}  {state}",
+            user.id, user.username, user.email
+        );
+    }
+}
+
+/// From a prompt, twice the same; from the standard input when asked so or when it is no terminal.
+fn read_password(from_stdin: bool) -> std::io::Result<String> {
+    if from_stdin || !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let password = rpassword::prompt_password("Password: ")?;
+    if rpassword::prompt_password("Again: ")? != password {
+        return Err(std::io::Error::other("the two are not the same"));
+    }
+    Ok(password)
+}

@@ -1,0 +1,246 @@
+//! What handlers take from a request; whatever is wrong with it is refused here in the API's own shape.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Form;
+use axum::body::Bytes;
+use axum::extract::multipart::Multipart;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use moznods_storage::{Listing, Page, TokenHash, User};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::error::{ApiError, ApiResult};
+use super::{Edge, client};
+use crate::app::Refusal;
+
+/// The user behind `Authorization: Token <key>` (or `Bearer`), and the key of his sign-in.
+pub struct SignedIn {
+    pub user: User,
+    pub sign_in: TokenHash,
+}
+
+impl FromRequestParts<Arc<Edge>> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
+        let token = token(&parts.headers).ok_or(Refusal::AuthenticationRequired)?;
+        let (user, sign_in) = edge.app.authenticate(token).await?;
+        Ok(SignedIn { user, sign_in })
+    }
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let known = ["token", "bearer"].contains(&scheme.to_ascii_lowercase().as_str());
+    known.then(|| token.trim())
+}
+
+/// What stands in the one variable part of the path.
+pub struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Refusal::NotFound)?;
+        let segment = params.iter().next().map(|(_, text)| text.to_owned());
+        Ok(Segment(segment.ok_or(Refusal::NotFound)?))
+    }
+}
+
+/// The number that stands in the path; what is none is a thing that does not exist.
+pub struct Id(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let Segment(text) = Segment::from_request_parts(parts, state).await?;
+        Ok(Id(text.parse().map_err(|_| Refusal::NotFound)?))
+    }
+}
+
+/// `?page=&page_size=`, and what the links to the neighbours are made of.
+pub struct Paging {
+    page: i64,
+    page_size: i64,
+    /// Absolute, without the query.
+    url: String,
+}
+
+impl FromRequestParts<Arc<Edge>> for Paging {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
+        const DEFAULT_SIZE: i64 = 20;
+        const MAX_SIZE: i64 = 100;
+        /// So that no multiplication overflows.
+        const MAX_PAGE: i64 = 1 << 40;
+
+        let (mut page, mut page_size) = (1, DEFAULT_SIZE);
+        for pair in parts.uri.query().unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let target = match name {
+                "page" => &mut page,
+                "page_size" => &mut page_size,
+                _ => continue,
+            };
+            *target = value
+                .parse()
+                .ok()
+                .filter(|number| (1..=MAX_PAGE).contains(number))
+                .ok_or_else(|| ApiError::WrongType(name.to_owned()))?;
+        }
+        Ok(Paging {
+            page,
+            page_size: page_size.min(MAX_SIZE),
+            url: format!("{}{}", client::base_url(edge, parts), parts.uri.path()),
+        })
+    }
+}
+
+impl Paging {
+    pub fn page(&self) -> Page {
+        Page {
+            offset: (self.page - 1) * self.page_size,
+            limit: self.page_size,
+        }
+    }
+
+    pub fn answer<T>(
+        &self,
+        listing: &Listing<T>,
+        mut write: impl FnMut(&T) -> serde_json::Result<Value>,
+    ) -> axum::response::Response {
+        let link = |page: i64| format!("{}?page={page}&page_size={}", self.url, self.page_size);
+        let results: serde_json::Result<Vec<Value>> =
+            listing.items.iter().map(&mut write).collect();
+        let more = self.page * self.page_size < listing.count;
+        match results {
+            Ok(results) => axum::Json(json!({
+                "count": listing.count,
+                "next": more.then(|| link(self.page + 1)),
+                "previous": (self.page > 1).then(|| link(self.page - 1)),
+                "results": results,
+            }))
+            .into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
+
+/// For a whole body to come.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// A body as JSON, form or multipart (of which a file's content is dropped, its name stays).
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Edge>> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, edge: &Arc<Edge>) -> ApiResult<Self> {
+        match tokio::time::timeout(BODY_WAIT, read(request, edge)).await {
+            Ok(read) => parse(read?).map(Body),
+            Err(_) => Err(ApiError::Malformed),
+        }
+    }
+}
+
+async fn read(request: Request, edge: &Arc<Edge>) -> ApiResult<Value> {
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| {
+            value
+                .split(';')
+                .next()
+                .unwrap_or(value)
+                .trim()
+                .to_ascii_lowercase()
+        });
+    Ok(match kind.as_deref() {
+        Some("multipart/form-data") => multipart(request, edge).await?,
+        Some("application/x-www-form-urlencoded") => {
+            let Form(fields) = Form::<Vec<(String, String)>>::from_request(request, edge)
+                .await
+                .map_err(|rejection| status_error(rejection.status()))?;
+            Value::Object(fields.into_iter().map(|(k, v)| (k, v.into())).collect())
+        }
+        Some("application/json") => {
+            let bytes = bytes(request, edge).await?;
+            serde_json::from_slice(&bytes).map_err(|_| ApiError::Malformed)?
+        }
+        _ if bytes(request, edge).await?.is_empty() => Value::Object(Map::new()),
+        _ => return Err(ApiError::UnsupportedMediaType),
+    })
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> ApiResult<T> {
+    if !value.is_object() {
+        return Err(ApiError::Malformed);
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        match error.path().to_string().as_str() {
+            "." => ApiError::Malformed,
+            path => ApiError::WrongType(path.to_owned()),
+        }
+    })
+}
+
+async fn bytes(request: Request, edge: &Arc<Edge>) -> ApiResult<Bytes> {
+    Bytes::from_request(request, edge)
+        .await
+        .map_err(|rejection| status_error(rejection.status()))
+}
+
+async fn multipart(request: Request, edge: &Arc<Edge>) -> ApiResult<Value> {
+    let mut fields = Map::new();
+    let mut multipart = Multipart::from_request(request, edge)
+        .await
+        .map_err(|_| ApiError::Malformed)?;
+    while let Some(field) = multipart
+        .next_field()
+        .await
+        .map_err(|error| status_error(error.status()))?
+    {
+        let Some(name) = field.name().map(str::to_owned) else {
+            continue;
+        };
+        let value = match field.file_name() {
+            Some(file) => file.to_owned(),
+            None => field
+                .text()
+                .await
+                .map_err(|error| status_error(error.status()))?,
+        };
+        fields.insert(name, value.into());
+    }
+    Ok(Value::Object(fields))
+}
+
+fn status_error(status: StatusCode) -> ApiError {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+        _ => ApiError::Malformed,
+    }
+}
+
+/// The request's head, for what is made of several of its parts.
+pub struct Head(pub Parts);
+
+impl<S: Send + Sync> FromRequestParts<S> for Head {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Head(parts.clone()))
+    }
+}

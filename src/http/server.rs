@@ -1,0 +1,73 @@
+//! What concerns the server itself: its settings for clients, relay credentials, health, figures.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::error::ApiResult;
+use super::extract::{Head, SignedIn};
+use super::{Edge, State, client};
+use crate::app::limits;
+use crate::config::host_of;
+use crate::i18n::Lang;
+use crate::wire::RelayJson;
+
+fn public_config(edge: &Edge, head: &axum::http::request::Parts) -> Value {
+    json!({
+        "public_url": client::base_url(edge, head),
+        "version": env!("CARGO_PKG_VERSION"),
+        "registration": edge.app.config.accounts.registration.as_str(),
+        "languages": Lang::CODES,
+        "limits": {
+            "message_length": limits::MESSAGE,
+            "username_length": limits::USERNAME,
+            "password_min_length": limits::PASSWORD_MIN,
+            "room_name_length": limits::ROOM_NAME,
+        },
+    })
+}
+
+pub async fn config(edge: State, Head(head): Head) -> Json<Value> {
+    Json(public_config(&edge, &head))
+}
+
+pub async fn config_js(edge: State, Head(head): Head) -> Response {
+    let script = format!("window.MOZNODS_CONFIG = {};\n", public_config(&edge, &head));
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, script).into_response()
+}
+
+pub async fn relay_credentials(edge: State, by: SignedIn, Head(head): Head) -> ApiResult<Response> {
+    let app = &edge.app;
+    let credential = app.relay_credential(&by.user, app.config.turn.credential_ttl)?;
+    let url = client::base_url(&edge, &head);
+    Ok(Json(RelayJson::new(&app.config, &credential, host_of(&url))).into_response())
+}
+
+/// Listeners are bound before anything is answered.
+pub async fn health() -> &'static str {
+    "ok\n"
+}
+
+pub async fn ready(edge: State) -> (StatusCode, &'static str) {
+    if edge.app.is_ready().await {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer\n",
+        )
+    }
+}
+
+pub async fn metrics(edge: State) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match edge.app.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

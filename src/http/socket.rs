@@ -1,0 +1,324 @@
+//! WebSockets. One kind of session; the path gives it its scope, and with it the frames it understands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::response::Response;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use moznods_signaling::{CloseReason, Scope};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::error::{ApiError, ApiResult};
+use super::extract::Id;
+use super::{Edge, State, client};
+use crate::app::{Socket, SocketRefusal};
+use crate::i18n::{self, Lang};
+use crate::wire::{self, Inbound};
+
+/// Bytes of a frame from a client; descriptions of sessions with many tracks are the longest.
+const MAX_FRAME: usize = 64 * 1024;
+/// Reading and writing buffer of each connection, in bytes.
+const BUFFER: usize = 8 * 1024;
+/// Bytes that a connection may hold back; one frame, however long the list in it, is written at a time.
+const MAX_WRITE_BUFFER: usize = 4 * 1024 * 1024;
+/// For the first frame with the token, where it stands neither in the query nor in the protocol.
+const TOKEN_WAIT: Duration = Duration::from_secs(10);
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// Without a sign of life for so long the connection counts as lost.
+const SILENCE: Duration = Duration::from_secs(50);
+/// For the other side to take one frame.
+const WRITE_WAIT: Duration = Duration::from_secs(20);
+/// For the closing handshake.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+const PROTOCOL: &str = "moznods";
+
+/// Codes of our own (4000–4999) and those of RFC 6455 §7.4.1.
+mod close {
+    pub const GOING_AWAY: u16 = 1001;
+    pub const INTERNAL: u16 = 1011;
+    pub const BAD_TOKEN: u16 = 4401;
+    pub const NO_RIGHT: u16 = 4403;
+    /// The client does not read as fast as it is sent to.
+    pub const TOO_SLOW: u16 = 4408;
+    pub const TOO_MANY: u16 = 4429;
+}
+
+type Closing = (u16, &'static str);
+
+pub async fn chat(edge: State, Id(room): Id, request: Request) -> ApiResult<Response> {
+    upgrade(edge, Scope::Chat(room), request).await
+}
+
+pub async fn call(edge: State, Id(room): Id, request: Request) -> ApiResult<Response> {
+    upgrade(edge, Scope::Call(room), request).await
+}
+
+pub async fn notifications(edge: State, request: Request) -> ApiResult<Response> {
+    upgrade(edge, Scope::Notifications, request).await
+}
+
+async fn upgrade(
+    axum::extract::State(edge): State,
+    scope: Scope,
+    request: Request,
+) -> ApiResult<Response> {
+    let (mut parts, _) = request.into_parts();
+    if !origin_is_ours(&edge, &parts) {
+        return Err(ApiError::ForeignOrigin);
+    }
+    let lang = client::language(&parts.headers);
+    let from_query = query_token(&parts);
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &edge)
+        .await
+        .map_err(|_| ApiError::NotAWebSocket)?
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .protocols([PROTOCOL]);
+    let from_protocol = upgrade
+        .requested_protocols()
+        .filter_map(|value| value.to_str().ok())
+        .find_map(|value| value.strip_prefix("token.").map(str::to_owned));
+    let token = from_query.or(from_protocol);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let gauge = &edge.app.metrics.websocket_connections;
+        gauge.inc();
+        let (sink, stream) = socket.split();
+        let mut wire = Wire { sink, stream };
+        let closing = converse(&edge, scope, token, lang, &mut wire).await;
+        gauge.dec();
+        wire.close(closing).await;
+    }))
+}
+
+/// Browsers always say where a page comes from; only pages of this server may open sockets.
+fn origin_is_ours(edge: &Edge, parts: &Parts) -> bool {
+    let Some(origin) = parts.headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let Some((_, authority)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
+        return false;
+    };
+    let public = edge.app.config.public_url.as_deref();
+    let is_public = public
+        .and_then(|url| url.split_once("://"))
+        .is_some_and(|(_, ours)| ours.eq_ignore_ascii_case(authority));
+    is_public || client::host(parts).eq_ignore_ascii_case(authority)
+}
+
+fn query_token(parts: &Parts) -> Option<String> {
+    let pairs = parts.uri.query()?.split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(name, value)| *name == "token" && !value.is_empty())
+        .map(|(_, value)| value.to_owned())
+}
+
+struct Wire {
+    sink: SplitSink<WebSocket, Message>,
+    stream: SplitStream<WebSocket>,
+}
+
+impl Wire {
+    /// `Err`: the connection is lost.
+    async fn send(&mut self, message: Message) -> Result<(), ()> {
+        match timeout(WRITE_WAIT, self.sink.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(()),
+        }
+    }
+
+    /// The text of the next frame that has one; `None`: the connection is lost or closed by the other side.
+    async fn next(&mut self) -> Option<Received> {
+        match self.stream.next().await? {
+            Ok(Message::Text(text)) => Some(Received::Text(text)),
+            Ok(Message::Binary(_)) => Some(Received::Binary),
+            Ok(Message::Ping(_) | Message::Pong(_)) => Some(Received::SignOfLife),
+            Ok(Message::Close(_)) | Err(_) => None,
+        }
+    }
+
+    async fn close(mut self, closing: Option<Closing>) {
+        let handshake = async {
+            if let Some((code, reason)) = closing {
+                let frame = CloseFrame {
+                    code,
+                    reason: Utf8Bytes::from_static(reason),
+                };
+                if self.sink.send(Message::Close(Some(frame))).await.is_err() {
+                    return;
+                }
+            }
+            // What the client still sends is taken, or TCP would reset and lose the close frame.
+            while let Some(Ok(_)) = self.stream.next().await {}
+        };
+        // Whoever does not answer is dropped.
+        let _ = timeout(CLOSE_WAIT, handshake).await;
+    }
+}
+
+enum Received {
+    Text(Utf8Bytes),
+    Binary,
+    SignOfLife,
+}
+
+/// A whole session, up to the reason for which this side closes it; `None`: the other side has gone.
+async fn converse(
+    edge: &Arc<Edge>,
+    scope: Scope,
+    token: Option<String>,
+    lang: Lang,
+    wire: &mut Wire,
+) -> Option<Closing> {
+    let token = match token {
+        Some(token) => token,
+        None => match timeout(TOKEN_WAIT, first_token(wire)).await {
+            Ok(Some(token)) => token,
+            Ok(None) => return None,
+            Err(_) => return Some((close::BAD_TOKEN, "no token")),
+        },
+    };
+    let mut socket = match edge.app.open_socket(&token, scope).await {
+        Ok(socket) => socket,
+        Err(SocketRefusal::BadToken) => return Some((close::BAD_TOKEN, "bad token")),
+        Err(SocketRefusal::NoRight) => return Some((close::NO_RIGHT, "no right")),
+        Err(SocketRefusal::TooMany) => return Some((close::TOO_MANY, "too many connections")),
+        Err(SocketRefusal::Failed(error)) => {
+            tracing::error!(%error, "cannot open a socket");
+            return Some((close::INTERNAL, "internal error"));
+        }
+    };
+    exchange(edge, &mut socket, lang, wire)
+        .await
+        .map(|reason| match reason {
+            CloseReason::TooSlow => (close::TOO_SLOW, "too slow"),
+            CloseReason::SignedOut => (close::BAD_TOKEN, "signed out"),
+            CloseReason::NoRight => (close::NO_RIGHT, "no right"),
+            CloseReason::ShuttingDown => (close::GOING_AWAY, "server is going away"),
+        })
+}
+
+/// Waits for `auth`; other frames are told that it is missing. `None`: the connection is lost.
+async fn first_token(wire: &mut Wire) -> Option<String> {
+    loop {
+        let Received::Text(text) = wire.next().await? else {
+            continue;
+        };
+        match Inbound::parse(&text) {
+            Ok(Inbound::Auth { token }) => return Some(token),
+            Ok(Inbound::Ping) => wire.send(frame(wire::pong())).await.ok()?,
+            _ => {
+                let code = "authentication_required";
+                let detail = i18n::text(Lang::default(), code, None);
+                wire.send(frame(wire::error(code, &detail))).await.ok()?;
+            }
+        }
+    }
+}
+
+/// Frames in, frames out, until this side closes the connection or (`None`) it is lost.
+async fn exchange(
+    edge: &Edge,
+    socket: &mut Socket,
+    lang: Lang,
+    wire: &mut Wire,
+) -> Option<CloseReason> {
+    let mut closed = std::pin::pin!(socket.connection.closed());
+    let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_heard = Instant::now();
+    loop {
+        let outgoing = tokio::select! {
+            biased;
+            reason = &mut closed => return Some(reason),
+            received = wire.next() => {
+                last_heard = Instant::now();
+                // Not to be cancelled: what is stored must also be told.
+                let answer = match received? {
+                    Received::Text(text) => act(edge, socket, lang, &text).await,
+                    Received::Binary => Some(bad(wire::BadFrame::NotAFrame, lang)),
+                    Received::SignOfLife => None,
+                };
+                // Through the queue, behind what this frame has caused.
+                if let Some(answer) = answer {
+                    socket.connection.send(answer);
+                }
+                continue;
+            }
+            Some(bytes) = socket.connection.next_frame() => frame(bytes),
+            _ = ping.tick() => {
+                if last_heard.elapsed() > SILENCE {
+                    return None;
+                }
+                Message::Ping(Default::default())
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = &mut closed => return Some(reason),
+            sent = wire.send(outgoing) => sent.ok()?,
+        }
+    }
+}
+
+/// Our own frames are JSON, so they are text.
+fn frame(bytes: bytes::Bytes) -> Message {
+    Message::Text(Utf8Bytes::try_from(bytes).unwrap_or_default())
+}
+
+fn bad(frame: wire::BadFrame, lang: Lang) -> bytes::Bytes {
+    wire::error(frame.code(), &i18n::text(lang, frame.code(), None))
+}
+
+/// Does what a frame asks for. The answer is for the sender alone: a pong or an error.
+async fn act(edge: &Edge, socket: &Socket, lang: Lang, text: &str) -> Option<bytes::Bytes> {
+    let Socket { user, connection } = socket;
+    let app = &edge.app;
+    let inbound = match Inbound::parse(text) {
+        Ok(inbound) => inbound,
+        Err(error) => return Some(bad(error, lang)),
+    };
+    let done = match (connection.scope(), inbound) {
+        (_, Inbound::Ping) => return Some(wire::pong()),
+        // Said twice is said well.
+        (_, Inbound::Auth { .. }) => return None,
+        (
+            Scope::Chat(room),
+            Inbound::ChatMessage {
+                content,
+                attachment_ids,
+            },
+        ) => app
+            .post_message(user, room, content, &attachment_ids)
+            .await
+            .map(drop),
+        (Scope::Chat(room), Inbound::MessageRead { message_id }) => {
+            app.mark_read_in(user, room, message_id).await
+        }
+        (Scope::Chat(room), Inbound::MarkRoomAsRead) => app.mark_room_read(user, room).await,
+        (Scope::Call(_), Inbound::JoinCall) => {
+            connection.join_call();
+            Ok(())
+        }
+        (Scope::Call(_), Inbound::LeaveCall) => {
+            connection.leave_call();
+            Ok(())
+        }
+        (Scope::Call(_), Inbound::Signal(signal)) => app.pass_signal(connection, &signal),
+        (Scope::Call(room), Inbound::RequestMic { target_user_id }) => {
+            app.request_mic(connection, room, target_user_id).await
+        }
+        _ => return Some(bad(wire::BadFrame::UnknownType, lang)),
+    };
+    let (code, detail) = ApiError::App(done.err()?).words(lang);
+    Some(wire::error(code, &detail))
+}

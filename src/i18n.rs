@@ -1,0 +1,97 @@
+//! Texts for people, from `locales/*.json`, and the choice of the language.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lang {
+    #[default]
+    En,
+    Ru,
+}
+
+impl Lang {
+    /// Codes of all languages there are texts in.
+    pub const CODES: [&'static str; 2] = ["en", "ru"];
+
+    /// The one of our languages that an `Accept-Language` header likes best.
+    pub fn from_accept(header: &str) -> Self {
+        let mut best = (Lang::default(), 0.0);
+        for item in header.split(',') {
+            let (tag, quality) = item.split_once(";q=").unwrap_or((item, "1"));
+            let quality: f32 = quality.trim().parse().unwrap_or(0.0);
+            let lang = match tag.trim().split('-').next() {
+                Some("en") => Lang::En,
+                Some("ru") => Lang::Ru,
+                _ => continue,
+            };
+            if quality > best.1 {
+                best = (lang, quality);
+            }
+        }
+        best.0
+    }
+}
+
+#[derive(Deserialize)]
+struct Catalogue {
+    server: BTreeMap<String, String>,
+}
+
+static ENGLISH: LazyLock<BTreeMap<String, String>> =
+    LazyLock::new(|| load(include_str!("../locales/en.json")));
+static RUSSIAN: LazyLock<BTreeMap<String, String>> =
+    LazyLock::new(|| load(include_str!("../locales/ru.json")));
+
+/// A catalogue that does not parse is found by the tests; a server would rather speak in keys than not run.
+fn load(json: &str) -> BTreeMap<String, String> {
+    serde_json::from_str(json).map_or_else(|_| BTreeMap::new(), |found: Catalogue| found.server)
+}
+
+/// The text of `key`; `{limit}` in it is replaced.
+pub fn text(lang: Lang, key: &str, limit: Option<usize>) -> String {
+    let catalogue = match lang {
+        Lang::En => &ENGLISH,
+        Lang::Ru => &RUSSIAN,
+    };
+    let text = catalogue.get(key).map_or(key, String::as_str);
+    match limit {
+        Some(limit) => text.replace("{limit}", &limit.to_string()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_catalogues_have_the_same_keys() {
+        assert!(!ENGLISH.is_empty());
+        let keys = |catalogue: &BTreeMap<String, String>| -> Vec<String> {
+            catalogue.keys().cloned().collect()
+        };
+        assert_eq!(keys(&ENGLISH), keys(&RUSSIAN));
+        for (key, english) in ENGLISH.iter() {
+            let placed = |text: &str| text.contains("{limit}");
+            assert_eq!(placed(english), placed(&RUSSIAN[key]), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_best_liked_language_wins() {
+        for (header, lang) in [
+            ("", Lang::En),
+            ("ru", Lang::Ru),
+            ("ru-RU,ru;q=0.9,en;q=0.8", Lang::Ru),
+            ("en;q=0.5, ru;q=0.7", Lang::Ru),
+            ("de, en;q=0.3, ru;q=0.2", Lang::En),
+            ("de", Lang::En),
+            ("ru;q=x", Lang::En),
+        ] {
+            assert_eq!(Lang::from_accept(header), lang, "{header}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Opening: the data directory and its lock, the file and its mode, connections, migrations.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::StorageError;
+
+const DATABASE: &str = "moznods.db";
+const LOCK: &str = "serve.lock";
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// In order; a database's `user_version` is how many of them it has seen.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+
+/// What to do when the data directory or the database is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Create,
+    Refuse,
+}
+
+/// Held by the one process that serves from a data directory; others may still open the database.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Makes the directory (mode 0700) if need be. The lock ends with the value, and with the process.
+    pub fn take(directory: &Path) -> Result<Self, StorageError> {
+        create_directory(directory)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(directory.join(LOCK))
+            .map_err(|error| unusable(directory, &error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirectoryLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StorageError::Locked {
+                path: directory.to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(unusable(directory, &error)),
+        }
+    }
+}
+
+fn create_directory(directory: &Path) -> Result<(), StorageError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| unusable(directory, &error))
+}
+
+fn unusable(directory: &Path, error: &std::io::Error) -> StorageError {
+    StorageError::Directory {
+        path: directory.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+/// The file of the database in `directory`, made (mode 0600, its WAL inherits that) if allowed.
+pub(super) fn database_file(directory: &Path, missing: Missing) -> Result<PathBuf, StorageError> {
+    let path = directory.join(DATABASE);
+    match missing {
+        Missing::Refuse if !path.exists() => Err(StorageError::NoDatabase { path }),
+        Missing::Refuse => Ok(path),
+        Missing::Create => {
+            create_directory(directory)?;
+            OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| unusable(directory, &error))?;
+            Ok(path)
+        }
+    }
+}
+
+/// The writer's connection, with the schema brought up to date.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let foreign = |error: rusqlite::Error| StorageError::Open {
+        path: path.to_owned(),
+        why: error.to_string(),
+    };
+    let mut connection = Connection::open_with_flags(path, flags).map_err(foreign)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .map_err(foreign)?;
+    // NORMAL may lose the last commits at power loss.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > known {
+        return Err(StorageError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    for sql in MIGRATIONS
+        .iter()
+        .skip(usize::try_from(found).unwrap_or(usize::MAX))
+    {
+        transaction.execute_batch(sql)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    transaction.commit()?;
+    Ok(())
+}

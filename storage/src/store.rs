@@ -1,0 +1,139 @@
+//! The face of storage. Every method is one atomic step; a change is on the disk when its answer comes.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::{
+    AdminGrant, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
+    RoomChange, RoomId, RoomView, StorageError, Timestamp, TokenHash, TokenOwner, User, UserId,
+    UserKey,
+};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// Everything that is kept. The clock is the caller's: methods that note a time are given it.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // --- users ---
+
+    /// Fails with `UsernameTaken`, `EmailTaken`, or (see [`AdminGrant::First`]) `AdminExists`.
+    async fn create_user(&self, user: NewUser) -> Result<User>;
+    /// Deleted users are not found.
+    async fn user(&self, key: UserKey) -> Result<Option<User>>;
+    /// The user and the PHC string of the password.
+    async fn user_with_password(&self, key: UserKey) -> Result<Option<(User, String)>>;
+    /// All that are not deleted, oldest first.
+    async fn users(&self) -> Result<Vec<User>>;
+    async fn has_admin(&self) -> Result<bool>;
+    async fn set_display_name(&self, user: UserId, display_name: String) -> Result<User>;
+    /// Also ends every token of the user.
+    async fn set_password(&self, user: UserId, password_hash: String) -> Result<()>;
+    /// Blocking also ends every token of the user.
+    async fn set_blocked(&self, user: UserId, blocked: bool) -> Result<()>;
+    /// Ends the tokens and participations (see [`Store::remove_participant`]), and takes name, mail and password
+    /// away. What the user wrote stays.
+    async fn delete_user(&self, user: UserId) -> Result<()>;
+    /// Those who are neither blocked nor deleted.
+    async fn users_with_access(&self) -> Result<Vec<UserId>>;
+
+    // --- tokens ---
+
+    async fn add_token(&self, token: TokenHash, user: UserId, now: Timestamp) -> Result<()>;
+    async fn token_owner(&self, token: TokenHash) -> Result<Option<TokenOwner>>;
+    async fn touch_token(&self, token: TokenHash, now: Timestamp) -> Result<()>;
+    async fn remove_token(&self, token: TokenHash) -> Result<()>;
+    /// Those of `tokens` that are still there.
+    async fn living_tokens(&self, tokens: Vec<TokenHash>) -> Result<Vec<TokenHash>>;
+
+    // --- rooms ---
+
+    /// The owner takes part at once.
+    async fn create_room(
+        &self,
+        owner: UserId,
+        name: String,
+        is_public: bool,
+        now: Timestamp,
+    ) -> Result<RoomId>;
+    /// The room of these two, and whether it was made just now (then with `name`, owned by `asking`).
+    /// Takes both of them (back) in.
+    async fn direct_room(
+        &self,
+        asking: UserId,
+        other: UserId,
+        name: String,
+        now: Timestamp,
+    ) -> Result<(RoomId, bool)>;
+    async fn room(&self, room: RoomId) -> Result<Option<Room>>;
+    /// `None` also when `viewer` does not take part.
+    async fn room_view(&self, room: RoomId, viewer: UserId) -> Result<Option<RoomView>>;
+    /// Rooms that `viewer` takes part in, newest first.
+    async fn rooms_of(&self, viewer: UserId, page: Page) -> Result<Listing<RoomView>>;
+    async fn change_room(&self, room: RoomId, change: RoomChange, now: Timestamp) -> Result<()>;
+    async fn delete_room(&self, room: RoomId) -> Result<()>;
+
+    // --- participants ---
+
+    /// In order of joining.
+    async fn participants(&self, room: RoomId) -> Result<Vec<Participant>>;
+    async fn participant_ids(&self, room: RoomId) -> Result<Vec<UserId>>;
+    async fn is_participant(&self, room: RoomId, user: UserId) -> Result<bool>;
+    /// `None`: took part already.
+    async fn add_participant(
+        &self,
+        room: RoomId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Participant>>;
+    /// Whether the user took part. An owner's room passes to its longest participant; without one it goes,
+    /// unless it is a direct one.
+    async fn remove_participant(&self, room: RoomId, user: UserId) -> Result<bool>;
+    /// Whether the user takes part.
+    async fn set_pinned(&self, room: RoomId, user: UserId, pinned: bool) -> Result<bool>;
+
+    // --- invitations ---
+
+    async fn add_invitation(
+        &self,
+        token: String,
+        room: RoomId,
+        by: UserId,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<()>;
+    /// Expired ones too.
+    async fn invitation(&self, token: String) -> Result<Option<Invitation>>;
+
+    // --- messages ---
+
+    /// `None`: the author does not take part in the room.
+    async fn add_message(
+        &self,
+        room: RoomId,
+        author: UserId,
+        content: String,
+        now: Timestamp,
+    ) -> Result<Option<Message>>;
+    /// Newest first.
+    async fn messages(&self, room: RoomId, page: Page) -> Result<Listing<Message>>;
+    async fn room_of_message(&self, message: MessageId) -> Result<Option<RoomId>>;
+    async fn last_message(&self, room: RoomId) -> Result<Option<MessageId>>;
+    /// Moves the read position of `user` forward to `message`; whether it moved.
+    async fn mark_read(&self, room: RoomId, user: UserId, message: MessageId) -> Result<bool>;
+
+    // --- the server's own ---
+
+    /// The secret of this name; `fresh` becomes it when there is none.
+    async fn secret(&self, name: &'static str, fresh: String) -> Result<String>;
+    /// Answers as soon as the database does.
+    async fn ready(&self) -> Result<()>;
+    /// Changes when another process has written; what it wrote is not told.
+    fn changed_elsewhere(&self) -> watch::Receiver<u64>;
+}
+
+impl AdminGrant {
+    /// Whether the account becomes an administrator's.
+    pub fn grants(self) -> bool {
+        self != AdminGrant::No
+    }
+}

@@ -1,0 +1,109 @@
+//! SQLite: the suite that every store must pass, and what is true of files alone.
+
+mod suite;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use moznods_storage::{DirectoryLock, Missing, SqliteStore, StorageError, Store, UserKey};
+use suite::new_user;
+use tempfile::TempDir;
+
+fn store() -> (TempDir, Arc<dyn Store>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path(), Missing::Create).unwrap();
+    (directory, Arc::new(store))
+}
+
+suite::tests!(crate::store);
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_opening_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = SqliteStore::open(directory.path(), Missing::Create).unwrap();
+    first.create_user(new_user("ann")).await.unwrap();
+    drop(first);
+    let second = SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
+    let key = UserKey::Username("ann".to_owned());
+    assert!(second.user(key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn another_process_is_noticed_and_oneself_is_not() {
+    let (directory, ours) = store();
+    let mut changes = ours.changed_elsewhere();
+    ours.create_user(new_user("ann")).await.unwrap();
+    let theirs = SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
+    theirs.create_user(new_user("bob")).await.unwrap();
+    let second = std::time::Duration::from_secs(10);
+    tokio::time::timeout(second, changes.changed())
+        .await
+        .expect("noticed")
+        .unwrap();
+    assert_eq!(*changes.borrow(), 1, "their change, and not ours");
+}
+
+#[test]
+fn one_server_serves_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = DirectoryLock::take(directory.path()).unwrap();
+    assert!(matches!(
+        DirectoryLock::take(directory.path()),
+        Err(StorageError::Locked { .. })
+    ));
+    SqliteStore::open(directory.path(), Missing::Create).unwrap();
+    drop(lock);
+    DirectoryLock::take(directory.path()).unwrap();
+}
+
+#[test]
+fn the_database_is_its_owners_alone() {
+    let (directory, _store) = store();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[test]
+fn nothing_is_made_where_nothing_is_expected() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("data");
+    assert!(matches!(
+        SqliteStore::open(&missing, Missing::Refuse),
+        Err(StorageError::NoDatabase { .. })
+    ));
+    assert!(!missing.exists());
+}
+
+#[test]
+fn a_newer_database_and_a_foreign_file_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("moznods.db");
+    drop(SqliteStore::open(directory.path(), Missing::Create).unwrap());
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .pragma_update(None, "user_version", 999)
+        .unwrap();
+    let error = refusal(directory.path());
+    assert!(error.contains("schema 999"), "{error}");
+
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    std::fs::write(
+        &file,
+        "not a database, but long enough to be looked at".repeat(100),
+    )
+    .unwrap();
+    let error = refusal(directory.path());
+    assert!(error.contains("expected a database of moznods"), "{error}");
+}
+
+fn refusal(directory: &Path) -> String {
+    SqliteStore::open(directory, Missing::Create)
+        .unwrap_err()
+        .to_string()
+}

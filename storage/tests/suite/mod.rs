@@ -1,0 +1,397 @@
+//! What every implementation of `Store` must do. [`tests!`] runs all of it against one.
+
+use std::sync::Arc;
+
+use moznods_storage::{
+    AdminGrant, NewUser, Page, RoomChange, RoomId, StorageError, Store, TokenHash, User, UserId,
+    UserKey,
+};
+
+/// Makes a test of every function below; `$store` returns a guard and an empty store.
+macro_rules! tests {
+    ($store:path) => {
+        $crate::suite::tests!($store:
+            names_and_mails_are_unique_whatever_their_case,
+            there_is_one_first_administrator,
+            a_blocked_user_has_no_tokens_and_gets_none,
+            a_new_password_ends_all_tokens,
+            a_deleted_user_is_gone_but_what_he_wrote_stays,
+            rooms_are_listed_newest_first_with_what_the_viewer_needs,
+            a_direct_room_is_one_for_both,
+            participants_come_and_go_once,
+            the_room_of_an_owner_who_leaves_goes_to_the_next,
+            only_participants_write,
+            read_positions_move_forward_only,
+            a_deleted_room_takes_all_with_it,
+            invitations_are_kept_with_their_end,
+            secrets_are_made_once,
+            many_writers_at_once_lose_nothing,
+            a_failed_change_undoes_itself_alone,
+        );
+    };
+    ($store:path: $($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let (_guard, store) = $store();
+                $crate::suite::$name(store).await;
+            }
+        )*
+    };
+}
+pub(crate) use tests;
+
+type Shared = Arc<dyn Store>;
+
+const ALL: Page = Page {
+    offset: 0,
+    limit: 100,
+};
+
+pub fn new_user(name: &str) -> NewUser {
+    NewUser {
+        username: name.to_owned(),
+        email: format!("{name}@example.org"),
+        display_name: String::new(),
+        password_hash: "hash".to_owned(),
+        admin: AdminGrant::No,
+        now: 1,
+    }
+}
+
+async fn user(store: &Shared, name: &str) -> User {
+    store.create_user(new_user(name)).await.unwrap()
+}
+
+async fn room(store: &Shared, owner: UserId, name: &str) -> RoomId {
+    store
+        .create_room(owner, name.to_owned(), false, 10)
+        .await
+        .unwrap()
+}
+
+async fn say(store: &Shared, room: RoomId, author: UserId, text: &str) -> i64 {
+    let message = store.add_message(room, author, text.to_owned(), 20).await;
+    message.unwrap().expect("a participant").id
+}
+
+pub async fn names_and_mails_are_unique_whatever_their_case(store: Shared) {
+    let ann = user(&store, "Änn").await;
+    let same_name = NewUser {
+        email: "other@example.org".to_owned(),
+        ..new_user("äNN")
+    };
+    assert!(matches!(
+        store.create_user(same_name).await,
+        Err(StorageError::UsernameTaken)
+    ));
+    let same_mail = NewUser {
+        email: "ÄNN@EXAMPLE.org".to_owned(),
+        ..new_user("bob")
+    };
+    assert!(matches!(
+        store.create_user(same_mail).await,
+        Err(StorageError::EmailTaken)
+    ));
+    for key in [
+        UserKey::Id(ann.id),
+        UserKey::Username("ÄNN".to_owned()),
+        UserKey::Email("änn@Example.ORG".to_owned()),
+    ] {
+        assert_eq!(store.user(key).await.unwrap().as_ref(), Some(&ann));
+    }
+    assert_eq!(ann.username, "Änn");
+    assert!(store.user(UserKey::Id(ann.id + 1)).await.unwrap().is_none());
+}
+
+pub async fn there_is_one_first_administrator(store: Shared) {
+    let first = |name: &str| NewUser {
+        admin: AdminGrant::First,
+        ..new_user(name)
+    };
+    assert!(!store.has_admin().await.unwrap());
+    let (a, b) = tokio::join!(
+        store.create_user(first("ann")),
+        store.create_user(first("bob"))
+    );
+    assert_eq!(u8::from(a.is_ok()) + u8::from(b.is_ok()), 1);
+    assert!(matches!(a.and(b), Err(StorageError::AdminExists)));
+    assert!(store.has_admin().await.unwrap());
+    assert_eq!(store.users().await.unwrap().len(), 1);
+}
+
+pub async fn a_blocked_user_has_no_tokens_and_gets_none(store: Shared) {
+    let ann = user(&store, "ann").await;
+    let token = TokenHash([1; 32]);
+    store.add_token(token, ann.id, 5).await.unwrap();
+    let owner = store.token_owner(token).await.unwrap().unwrap();
+    assert_eq!((owner.user.id, owner.last_used_at), (ann.id, 5));
+    store.touch_token(token, 6).await.unwrap();
+    let owner = store.token_owner(token).await.unwrap().unwrap();
+    assert_eq!(owner.last_used_at, 6);
+
+    store.set_blocked(ann.id, true).await.unwrap();
+    assert!(store.token_owner(token).await.unwrap().is_none());
+    assert!(store.living_tokens(vec![token]).await.unwrap().is_empty());
+    assert!(store.users_with_access().await.unwrap().is_empty());
+    assert!(store.add_token(token, ann.id, 7).await.is_err());
+
+    store.set_blocked(ann.id, false).await.unwrap();
+    assert!(store.token_owner(token).await.unwrap().is_none());
+    assert_eq!(store.users_with_access().await.unwrap(), [ann.id]);
+    assert!(matches!(
+        store.set_blocked(ann.id + 1, true).await,
+        Err(StorageError::NotFound)
+    ));
+}
+
+pub async fn a_new_password_ends_all_tokens(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let (of_ann, of_bob) = (TokenHash([1; 32]), TokenHash([2; 32]));
+    store.add_token(of_ann, ann.id, 5).await.unwrap();
+    store.add_token(of_bob, bob.id, 5).await.unwrap();
+    store.set_password(ann.id, "new".to_owned()).await.unwrap();
+    let living = store.living_tokens(vec![of_ann, of_bob]).await.unwrap();
+    assert_eq!(living, [of_bob]);
+    let key = UserKey::Id(ann.id);
+    let (_, hash) = store.user_with_password(key).await.unwrap().unwrap();
+    assert_eq!(hash, "new");
+    store.remove_token(of_bob).await.unwrap();
+    assert!(store.token_owner(of_bob).await.unwrap().is_none());
+}
+
+pub async fn a_deleted_user_is_gone_but_what_he_wrote_stays(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let shared = room(&store, ann.id, "shared").await;
+    let alone = room(&store, ann.id, "alone").await;
+    store.add_participant(shared, bob.id, 11).await.unwrap();
+    say(&store, shared, ann.id, "still here").await;
+    store.delete_user(ann.id).await.unwrap();
+
+    assert!(store.user(UserKey::Id(ann.id)).await.unwrap().is_none());
+    assert_eq!(store.users_with_access().await.unwrap(), [bob.id]);
+    assert!(store.room(alone).await.unwrap().is_none());
+    assert_eq!(store.room(shared).await.unwrap().unwrap().owner_id, bob.id);
+    assert_eq!(store.participant_ids(shared).await.unwrap(), [bob.id]);
+    let messages = store.messages(shared, ALL).await.unwrap();
+    assert_eq!(messages.items[0].content, "still here");
+    assert_eq!(messages.items[0].author.email, "");
+    let again = user(&store, "ann").await;
+    assert_ne!(again.id, ann.id);
+    assert!(matches!(
+        store.delete_user(ann.id).await,
+        Err(StorageError::NotFound)
+    ));
+}
+
+pub async fn rooms_are_listed_newest_first_with_what_the_viewer_needs(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let first = room(&store, ann.id, "first").await;
+    let second = room(&store, bob.id, "second").await;
+    let third = room(&store, ann.id, "third").await;
+    store.add_participant(first, bob.id, 11).await.unwrap();
+    say(&store, first, ann.id, "one").await;
+    say(&store, first, ann.id, "two").await;
+    say(&store, first, bob.id, "own words are read").await;
+    assert!(store.set_pinned(first, bob.id, true).await.unwrap());
+    assert!(!store.set_pinned(third, bob.id, true).await.unwrap());
+
+    let rooms = store.rooms_of(bob.id, ALL).await.unwrap();
+    assert_eq!(rooms.count, 2);
+    let ids: Vec<_> = rooms.items.iter().map(|view| view.room.id).collect();
+    assert_eq!(ids, [second, first]);
+    let view = &rooms.items[1];
+    assert_eq!(view.unread_count, 2);
+    assert!(view.is_pinned);
+    assert_eq!(view.owner, ann);
+    let names: Vec<_> = view
+        .participants
+        .iter()
+        .map(|p| p.username.as_str())
+        .collect();
+    assert_eq!(names, ["ann", "bob"]);
+
+    let page = Page {
+        offset: 1,
+        limit: 1,
+    };
+    let rooms = store.rooms_of(ann.id, page).await.unwrap();
+    assert_eq!((rooms.count, rooms.items.len()), (2, 1));
+    assert_eq!(rooms.items[0].room.id, first);
+    assert!(store.room_view(third, bob.id).await.unwrap().is_none());
+
+    let change = RoomChange {
+        name: Some("1st".to_owned()),
+        is_public: None,
+    };
+    store.change_room(first, change, 99).await.unwrap();
+    let view = store.room_view(first, ann.id).await.unwrap().unwrap();
+    assert_eq!(view.room.name, "1st");
+    assert_eq!((view.room.created_at, view.room.updated_at), (10, 99));
+    assert!(!view.room.is_public);
+}
+
+pub async fn a_direct_room_is_one_for_both(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let direct = |a: UserId, b: UserId| store.direct_room(a, b, "DM".to_owned(), 10);
+    let (made, again) = tokio::join!(direct(ann.id, bob.id), direct(bob.id, ann.id));
+    let ((one, made), (other, again)) = (made.unwrap(), again.unwrap());
+    assert_eq!(one, other);
+    assert_ne!(made, again);
+    assert!(store.room(one).await.unwrap().unwrap().is_direct);
+
+    for user in [ann.id, bob.id] {
+        assert!(store.remove_participant(one, user).await.unwrap());
+    }
+    assert_eq!(direct(bob.id, ann.id).await.unwrap(), (one, false));
+    assert_eq!(store.participant_ids(one).await.unwrap().len(), 2);
+}
+
+pub async fn participants_come_and_go_once(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let room = room(&store, ann.id, "room").await;
+    let bobs = store.add_participant(room, bob.id, 11).await.unwrap();
+    let bobs = bobs.expect("new");
+    assert_eq!((bobs.user.id, bobs.joined_at), (bob.id, 11));
+    assert!(
+        store
+            .add_participant(room, bob.id, 12)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(store.participants(room).await.unwrap().len(), 2);
+    assert!(store.is_participant(room, bob.id).await.unwrap());
+    assert!(store.remove_participant(room, bob.id).await.unwrap());
+    assert!(!store.remove_participant(room, bob.id).await.unwrap());
+    assert!(matches!(
+        store.add_participant(room + 1, bob.id, 12).await,
+        Err(StorageError::NotFound)
+    ));
+}
+
+pub async fn the_room_of_an_owner_who_leaves_goes_to_the_next(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let room = room(&store, ann.id, "room").await;
+    store.add_participant(room, bob.id, 11).await.unwrap();
+    store.remove_participant(room, ann.id).await.unwrap();
+    assert_eq!(store.room(room).await.unwrap().unwrap().owner_id, bob.id);
+    store.remove_participant(room, bob.id).await.unwrap();
+    assert!(store.room(room).await.unwrap().is_none());
+}
+
+pub async fn only_participants_write(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let room = room(&store, ann.id, "room").await;
+    let refused = store.add_message(room, bob.id, "x".to_owned(), 20).await;
+    assert!(refused.unwrap().is_none());
+    let text = "\u{0}Ünïcode 🦀\n";
+    let id = say(&store, room, ann.id, text).await;
+    let messages = store.messages(room, ALL).await.unwrap();
+    assert_eq!(messages.count, 1);
+    assert_eq!(messages.items[0].content, text);
+    assert_eq!(store.room_of_message(id).await.unwrap(), Some(room));
+    assert_eq!(store.room_of_message(id + 1).await.unwrap(), None);
+}
+
+pub async fn read_positions_move_forward_only(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let room = room(&store, ann.id, "room").await;
+    store.add_participant(room, bob.id, 11).await.unwrap();
+    assert_eq!(store.last_message(room).await.unwrap(), None);
+    let first = say(&store, room, ann.id, "1").await;
+    let second = say(&store, room, ann.id, "2").await;
+    assert_eq!(store.last_message(room).await.unwrap(), Some(second));
+
+    assert!(store.mark_read(room, bob.id, first).await.unwrap());
+    assert!(store.mark_read(room, ann.id, second).await.unwrap());
+    let read: Vec<_> = store.messages(room, ALL).await.unwrap().items;
+    assert_eq!(read[0].id, second);
+    assert!(read[0].read_by.is_empty(), "an author is no reader");
+    assert_eq!(read[1].read_by, [bob.id]);
+    let view = store.room_view(room, bob.id).await.unwrap().unwrap();
+    assert_eq!(view.unread_count, 1);
+
+    assert!(store.mark_read(room, bob.id, second).await.unwrap());
+    assert!(!store.mark_read(room, bob.id, first).await.unwrap());
+    let view = store.room_view(room, bob.id).await.unwrap().unwrap();
+    assert_eq!(view.unread_count, 0);
+}
+
+pub async fn a_deleted_room_takes_all_with_it(store: Shared) {
+    let ann = user(&store, "ann").await;
+    let room = room(&store, ann.id, "room").await;
+    let message = say(&store, room, ann.id, "x").await;
+    let token = "t".to_owned();
+    store
+        .add_invitation(token.clone(), room, ann.id, None, 12)
+        .await
+        .unwrap();
+    store.delete_room(room).await.unwrap();
+    assert!(store.room(room).await.unwrap().is_none());
+    assert!(store.participant_ids(room).await.unwrap().is_empty());
+    assert!(store.room_of_message(message).await.unwrap().is_none());
+    assert!(store.invitation(token).await.unwrap().is_none());
+    assert!(matches!(
+        store.delete_room(room).await,
+        Err(StorageError::NotFound)
+    ));
+}
+
+pub async fn invitations_are_kept_with_their_end(store: Shared) {
+    let ann = user(&store, "ann").await;
+    let room = room(&store, ann.id, "room").await;
+    let token = "t".to_owned();
+    store
+        .add_invitation(token.clone(), room, ann.id, Some(77), 12)
+        .await
+        .unwrap();
+    let found = store.invitation(token).await.unwrap().unwrap();
+    assert_eq!((found.room_id, found.expires_at), (room, Some(77)));
+    assert!(store.invitation("u".to_owned()).await.unwrap().is_none());
+}
+
+pub async fn secrets_are_made_once(store: Shared) {
+    store.ready().await.unwrap();
+    let secret = |fresh: &str| store.secret("relay", fresh.to_owned());
+    assert_eq!(secret("a").await.unwrap(), "a");
+    assert_eq!(secret("b").await.unwrap(), "a");
+    store.ready().await.unwrap();
+}
+
+pub async fn many_writers_at_once_lose_nothing(store: Shared) {
+    const WRITERS: usize = 8;
+    const EACH: usize = 100;
+    let ann = user(&store, "ann").await;
+    let room = room(&store, ann.id, "room").await;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for n in 0..EACH {
+                    say(&store, room, ann.id, &n.to_string()).await;
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let messages = store.messages(room, ALL).await.unwrap();
+    assert_eq!(messages.count, i64::try_from(WRITERS * EACH).unwrap());
+}
+
+pub async fn a_failed_change_undoes_itself_alone(store: Shared) {
+    let ann = user(&store, "ann").await;
+    // The room is made before its owner is found missing; all of them wait together and share a transaction.
+    let (missing, good, other) = tokio::join!(
+        store.create_room(ann.id + 1, "none".to_owned(), false, 10),
+        store.create_room(ann.id, "good".to_owned(), false, 10),
+        store.create_user(new_user("ANN")),
+    );
+    assert!(missing.is_err());
+    assert!(matches!(other, Err(StorageError::UsernameTaken)));
+    let rooms = store.rooms_of(ann.id, ALL).await.unwrap();
+    assert_eq!(rooms.count, 1);
+    assert_eq!(rooms.items[0].room.id, good.unwrap());
+}

@@ -1,0 +1,303 @@
+//! Sockets: signing in, chat and read marks, junk, those who do not read.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{Server, Socket, answer};
+
+#[tokio::test]
+async fn a_token_comes_by_query_by_protocol_or_as_the_first_frame() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let room = ann.room("room").await;
+    let path = format!("/ws/chat/{room}");
+    for slash in ["", "/"] {
+        ann.socket(&format!("{path}{slash}"))
+            .await
+            .is_silent()
+            .await;
+    }
+
+    let protocols = format!("moznods, token.{}", ann.token);
+    let header = ("Sec-WebSocket-Protocol", protocols.as_str());
+    let mut socket = Socket::open(&server, &path, &[header]).await;
+    assert_eq!(
+        socket.response.headers()["sec-websocket-protocol"],
+        "moznods"
+    );
+    socket.is_silent().await;
+
+    let mut socket = Socket::open(&server, &path, &[]).await;
+    socket.send(json!({"type": "mark_room_as_read"})).await;
+    assert_eq!(socket.next().await["code"], "authentication_required");
+    socket
+        .send(json!({"type": "auth", "data": {"token": ann.token}}))
+        .await;
+    socket.is_silent().await;
+    socket
+        .send(json!({"type": "chat_message", "data": {"content": "in"}}))
+        .await;
+    assert_eq!(socket.next().await["data"]["content"], "in");
+}
+
+#[tokio::test]
+async fn who_has_no_right_is_told_so_by_the_close_code() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let eve = server.user("eve").await;
+    let room = ann.room("room").await;
+    for kind in ["chat", "call"] {
+        let path = format!("/ws/{kind}/{room}/");
+        assert_eq!(eve.socket(&path).await.close_code().await, 4403);
+        assert_eq!(
+            ann.socket(&format!("/ws/{kind}/999/"))
+                .await
+                .close_code()
+                .await,
+            4403
+        );
+        let mut socket = Socket::open(&server, &format!("{path}?token=wrong"), &[]).await;
+        assert_eq!(socket.close_code().await, 4401);
+        let mut socket = Socket::open(&server, &path, &[]).await;
+        socket
+            .send(json!({"type": "auth", "data": {"token": "wrong"}}))
+            .await;
+        assert_eq!(socket.close_code().await, 4401);
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_may_not_open_sockets() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let path = format!("/ws/notifications/?token={}", ann.token);
+    let own = server.url.clone();
+    Socket::open(&server, &path, &[("Origin", &own)])
+        .await
+        .is_silent()
+        .await;
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1:1",
+        &format!("{own}.evil.example"),
+    ] {
+        let opened = Socket::try_open(&server, &path, &[("Origin", origin)]).await;
+        assert_eq!(opened.err(), Some(403), "{origin}");
+    }
+    let (status, refused) = answer(server.request(Method::GET, &path)).await;
+    assert_eq!((status, &refused["code"]), (426, &json!("not_a_websocket")));
+}
+
+#[tokio::test]
+async fn everyone_in_the_room_hears_a_message_its_author_too() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let eve = server.user("eve").await;
+    let room = ann.room_with(&[&bob]).await;
+    let elsewhere = eve.room("elsewhere").await;
+    let path = format!("/ws/chat/{room}/");
+    let (mut of_ann, mut of_bob) = (ann.socket(&path).await, bob.socket(&path).await);
+    let mut of_eve = eve.socket(&format!("/ws/chat/{elsewhere}/")).await;
+    for socket in [&mut of_ann, &mut of_bob, &mut of_eve] {
+        socket.is_silent().await;
+    }
+
+    of_ann
+        .send(json!({"type": "chat_message", "data": {"content": "hi", "attachment_ids": []}}))
+        .await;
+    let (to_ann, to_bob) = (of_ann.next().await, of_bob.next().await);
+    assert_eq!(to_ann, to_bob);
+    assert_eq!(to_ann["type"], "chat_message");
+    let message = &to_ann["data"];
+    assert_eq!(
+        (&message["content"], &message["author"]["id"]),
+        (&json!("hi"), &json!(ann.id))
+    );
+    assert_eq!(message["author"]["email"], "");
+    let posted = bob
+        .done(
+            &format!("/api/chat/{room}/messages/"),
+            json!({"content": "by REST"}),
+        )
+        .await;
+    assert_eq!(of_ann.next().await["data"], posted);
+    assert_eq!(of_bob.next().await["data"], posted);
+
+    let id = &message["id"];
+    of_bob
+        .send(json!({"type": "message_read", "data": {"message_id": id}}))
+        .await;
+    let read = json!({"type": "message_read", "data": {"message_id": id, "user_id": bob.id}});
+    assert_eq!(of_ann.next().await, read);
+    assert_eq!(of_bob.next().await, read);
+    of_ann.send(json!({"type": "mark_room_as_read"})).await;
+    let read = json!({"message_id": posted["id"], "user_id": ann.id});
+    assert_eq!(of_bob.next().await["data"], read);
+    let (_, page) = ann.get(&format!("/api/chat/{room}/messages/")).await;
+    assert_eq!(page["results"][1]["read_by_ids"], json!([bob.id]));
+    let (_, view) = bob.get(&format!("/api/rooms/{room}/")).await;
+    assert_eq!(view["unread_count"], 0);
+    of_eve.is_silent().await;
+}
+
+#[tokio::test]
+async fn junk_is_answered_and_the_connection_stays() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let room = ann.room("room").await;
+    let mut socket = ann.socket(&format!("/ws/chat/{room}/")).await;
+    let deep = "[".repeat(10_000);
+    for (junk, code) in [
+        ("", "not_a_frame"),
+        ("junk", "not_a_frame"),
+        ("null", "not_a_frame"),
+        ("{}", "not_a_frame"),
+        ("{\"type\":5}", "not_a_frame"),
+        (deep.as_str(), "not_a_frame"),
+        ("{\"type\":\"nonsense\"}", "unknown_type"),
+        (
+            "{\"type\":\"offer\",\"data\":{\"target_user_id\":1,\"sdp\":\"x\"}}",
+            "unknown_type",
+        ),
+        ("{\"type\":\"chat_message\"}", "bad_data"),
+        (
+            "{\"type\":\"chat_message\",\"data\":{\"content\":5}}",
+            "bad_data",
+        ),
+        (
+            "{\"type\":\"chat_message\",\"data\":{\"content\":\" \"}}",
+            "validation_error",
+        ),
+        (
+            "{\"type\":\"chat_message\",\"data\":{\"content\":\"x\",\"attachment_ids\":[1]}}",
+            "validation_error",
+        ),
+        (
+            "{\"type\":\"message_read\",\"data\":{\"message_id\":1e99}}",
+            "bad_data",
+        ),
+        (
+            "{\"type\":\"message_read\",\"data\":{\"message_id\":999}}",
+            "not_found",
+        ),
+    ] {
+        socket.send_raw(Message::text(junk)).await;
+        let error = socket.next().await;
+        assert_eq!(
+            (&error["type"], &error["code"]),
+            (&json!("error"), &json!(code)),
+            "{junk}"
+        );
+        assert!(error["detail"].is_string());
+    }
+    socket.send_raw(Message::binary(vec![0, 1, 2])).await;
+    assert_eq!(socket.next().await["code"], "not_a_frame");
+    socket.is_silent().await;
+}
+
+#[tokio::test]
+async fn a_removed_member_hears_nothing_more() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room_with(&[&bob]).await;
+    let mut chat = bob.socket(&format!("/ws/chat/{room}/")).await;
+    let mut call = bob.socket(&format!("/ws/call/{room}/")).await;
+    let mut news = bob.socket("/ws/notifications/").await;
+    chat.is_silent().await;
+    assert_eq!(call.next().await["type"], "call_state");
+    let path = format!("/api/rooms/{room}/remove-participant/");
+    let (status, _) = ann.post(&path, json!({"username": "bob"})).await;
+    assert_eq!(status, 204);
+    let said = format!("/api/chat/{room}/messages/");
+    ann.done(&said, json!({"content": "he has gone"})).await;
+    assert_eq!(chat.close_code().await, 4403);
+    assert_eq!(call.close_code().await, 4403);
+    news.is_silent().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_cut_off_and_the_others_are_not() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room_with(&[&bob]).await;
+    let path = format!("/ws/chat/{room}/");
+    let mut slow = bob.socket(&path).await;
+    let mut quick = ann.socket(&path).await;
+    slow.is_silent().await;
+    quick.is_silent().await;
+    let text = "x".repeat(8000);
+    let open = "moznods_websocket_connections 2";
+    // More than sockets and queues hold: the kernel's buffers grow to some megabytes.
+    for n in 0.. {
+        assert!(n < 20_000, "the slow reader is still there");
+        let frame = json!({"type": "chat_message", "data": {"content": text}});
+        quick.send(frame).await;
+        assert_eq!(quick.next().await["type"], "chat_message");
+        if n % 100 == 0 {
+            let figures = server
+                .request(Method::GET, "/metrics")
+                .send()
+                .await
+                .unwrap();
+            if !figures.text().await.unwrap().contains(open) {
+                break;
+            }
+        }
+    }
+    quick.is_silent().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_crash() {
+    let mut server = Server::start(&[]);
+    let (token, room) = {
+        let ann = server.user("ann").await;
+        let room = ann.room("room").await;
+        (ann.token.clone(), room)
+    };
+    let path = format!("/api/chat/{room}/messages/");
+    // Many at once, so that they share transactions, and the server dies amid them.
+    let mut acknowledged = Vec::new();
+    let post = |n: usize| {
+        server
+            .request(Method::POST, &path)
+            .header("Authorization", format!("Token {token}"))
+            .json(&json!({"content": n.to_string()}))
+            .send()
+    };
+    let mut posts: Vec<_> = (0..200).map(|n| tokio::spawn(post(n))).collect();
+    let (first, _, rest) = futures_util::future::select_all(posts.drain(..)).await;
+    acknowledged.extend(id_of(first.unwrap()).await);
+    server.crash_and_restart();
+    for post in join_all(rest).await {
+        acknowledged.extend(id_of(post.unwrap()).await);
+    }
+    assert!(!acknowledged.is_empty());
+
+    let mut stored = Vec::new();
+    for page in 1..=2 {
+        let request = server
+            .request(Method::GET, &format!("{path}?page_size=100&page={page}"))
+            .header("Authorization", format!("Token {token}"));
+        let (status, listing) = answer(request).await;
+        assert_eq!(status, 200);
+        let results = listing["results"].as_array().unwrap();
+        stored.extend(results.iter().map(|message| message["id"].clone()));
+    }
+    for id in &acknowledged {
+        assert!(stored.contains(id), "message {id} is lost");
+    }
+}
+
+/// The id of the message, if the server has acknowledged it.
+async fn id_of(response: reqwest::Result<reqwest::Response>) -> Option<Value> {
+    let response = response.ok().filter(|response| response.status() == 201)?;
+    let message: Value = response.json().await.ok()?;
+    Some(message["id"].clone())
+}

@@ -1,0 +1,9 @@
+//! The whole process from outside: the binary as it is built, real sockets, a real database.
+#![forbid(unsafe_code)]
+
+mod calls;
+mod chat;
+mod commands;
+mod rest;
+mod startup;
+mod support;

@@ -1,0 +1,380 @@
+//! A running server, and clients of it that know no more than its URL.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::Response;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// For what should happen at once; long, as a test must fail because it is wrong, not because it is slow.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub const PASSWORD: &str = "correct horse battery";
+
+/// The binary, with nothing in its environment or directory that could set it up.
+pub fn moznods(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_moznods"));
+    command.current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MOZNODS_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// What a command printed, as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+pub struct Server {
+    child: Child,
+    directory: TempDir,
+    arguments: Vec<String>,
+    lines: mpsc::Receiver<String>,
+    pub url: String,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// Registration is open and attempts are not limited, unless `arguments` say otherwise.
+    pub fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut all = vec!["serve".to_owned()];
+        for default in [
+            "--http-listen=127.0.0.1:0",
+            "--turn-enabled=false",
+            "--accounts-registration=open",
+            "--limits-enabled=false",
+            "--log-level=info,moznods=trace,moznods_storage=trace,moznods_signaling=trace",
+        ] {
+            let (name, _) = default.split_once('=').unwrap();
+            if !arguments.iter().any(|argument| argument.starts_with(name)) {
+                all.push(default.to_owned());
+            }
+        }
+        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        let (child, lines, url) = launch(directory.path(), &all);
+        Server {
+            child,
+            directory,
+            arguments: all,
+            lines,
+            url,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// The next line of its output that holds `part`.
+    pub fn line_with(&self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(SOON).expect("a line of output");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// What it still prints until it ends.
+    pub fn rest_of_output(&self) -> String {
+        self.lines.iter().collect::<Vec<_>>().join("\n")
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_file(self.directory())).unwrap()
+    }
+
+    /// Kills it without warning, and starts it again on the same directory.
+    pub fn crash_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let (child, lines, url) = launch(self.directory.path(), &self.arguments);
+        (self.child, self.lines, self.url) = (child, lines, url);
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.unwrap().success());
+    }
+
+    pub async fn ended(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < SOON, "the server does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Runs another command of the binary on the same data directory.
+    pub fn command(&self, arguments: &[&str], stdin: &str) -> Output {
+        let mut child = moznods(self.directory())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(stdin.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Registers; `name` is also the local part of the mail address.
+    pub async fn user(&self, name: &str) -> User<'_> {
+        let body = json!({
+            "username": name,
+            "email": format!("{name}@example.org"),
+            "password": PASSWORD,
+        });
+        let request = self.request(Method::POST, "/api/auth/register/");
+        let (status, answer) = answer(request.json(&body)).await;
+        assert_eq!(status, 201, "{answer}");
+        User {
+            server: self,
+            id: answer["user"]["id"].as_i64().unwrap(),
+            token: answer["token"].as_str().unwrap().to_owned(),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log_file(directory: &Path) -> PathBuf {
+    directory.join("log")
+}
+
+/// Starts the server and waits until it says that it serves.
+fn launch(directory: &Path, arguments: &[String]) -> (Child, mpsc::Receiver<String>, String) {
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log_file(directory))
+        .unwrap();
+    let mut child = moznods(directory)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let first = match lines.recv_timeout(SOON) {
+        Ok(line) => line,
+        Err(_) => panic!(
+            "no server: {}",
+            std::fs::read_to_string(log_file(directory)).unwrap()
+        ),
+    };
+    let url = first.split_whitespace().last().unwrap().to_owned();
+    assert!(url.starts_with("http://127.0.0.1:"), "{first}");
+    (child, lines, url)
+}
+
+/// Status and JSON body (null when there is none).
+pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.bytes().await.unwrap();
+    let json = match body.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&body)
+            .unwrap_or_else(|_| panic!("{status}: not JSON: {}", text(&body))),
+    };
+    (status, json)
+}
+
+/// Somebody who is signed in.
+pub struct User<'a> {
+    server: &'a Server,
+    pub id: i64,
+    pub token: String,
+}
+
+impl User<'_> {
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.server
+            .request(method, path)
+            .header("Authorization", format!("Token {}", self.token))
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        answer(self.request(Method::POST, path).json(&body)).await
+    }
+
+    /// As [`Self::post`], which must be done; the answer's body.
+    pub async fn done(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.post(path, body).await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
+    pub async fn room(&self, name: &str) -> i64 {
+        let room = self.done("/api/rooms/", json!({"name": name})).await;
+        room["id"].as_i64().unwrap()
+    }
+
+    /// A room that `others` have been added to.
+    pub async fn room_with(&self, others: &[&User<'_>]) -> i64 {
+        let room = self.room("room").await;
+        for other in others {
+            let path = format!("/api/rooms/{room}/add-participant/");
+            self.done(&path, json!({"id": other.id})).await;
+        }
+        room
+    }
+
+    /// A socket, signed in by the query.
+    pub async fn socket(&self, path: &str) -> Socket {
+        let path = format!("{path}?token={}", self.token);
+        Socket::open(self.server, &path, &[]).await
+    }
+}
+
+pub struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub response: Response<Option<Vec<u8>>>,
+}
+
+impl Socket {
+    pub async fn open(server: &Server, path: &str, headers: &[(&'static str, &str)]) -> Self {
+        Self::try_open(server, path, headers).await.unwrap()
+    }
+
+    /// `Err`: the status with which the upgrade was refused.
+    pub async fn try_open(
+        server: &Server,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let url = format!("{}{path}", server.url.replace("http://", "ws://"));
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((stream, response)) => Ok(Socket { stream, response }),
+            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
+                Err(response.status().as_u16())
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub async fn send(&mut self, frame: Value) {
+        self.send_text(&frame.to_string()).await;
+    }
+
+    pub async fn send_text(&mut self, text: &str) {
+        self.send_raw(Message::text(text)).await;
+    }
+
+    pub async fn send_raw(&mut self, message: Message) {
+        self.stream.send(message).await.unwrap();
+    }
+
+    async fn message(&mut self) -> Message {
+        loop {
+            let message = tokio::time::timeout(SOON, self.stream.next())
+                .await
+                .expect("a frame in time")
+                .expect("the connection is there")
+                .unwrap();
+            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                return message;
+            }
+        }
+    }
+
+    /// The next frame.
+    pub async fn next(&mut self) -> Value {
+        serde_json::from_str(&self.next_text().await).unwrap()
+    }
+
+    /// The next frame as it was written.
+    pub async fn next_text(&mut self) -> String {
+        match self.message().await {
+            Message::Text(text) => text.to_string(),
+            other => panic!("no frame but {other:?}"),
+        }
+    }
+
+    /// The next frame of this type; others are passed over.
+    pub async fn next_of(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// That nothing has come up to now: what is asked for next is also what is answered next.
+    pub async fn is_silent(&mut self) {
+        self.send(json!({"type": "ping"})).await;
+        assert_eq!(self.next().await, json!({"type": "pong"}));
+    }
+
+    /// Reads until the other side closes; the code it gives.
+    pub async fn close_code(&mut self) -> u16 {
+        loop {
+            if let Message::Close(frame) = self.message().await {
+                return frame.expect("a code").code.into();
+            }
+        }
+    }
+}
+
+/// Waits until `condition` holds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < SOON, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
