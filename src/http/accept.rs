@@ -21,10 +21,13 @@ const HEAD_WAIT: Duration = Duration::from_secs(60);
 /// Before another try when the machine has no more to give, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until `stop` ends; then the connections end, too, each after the request it is at.
-pub async fn until(stop: impl Future<Output = ()>, listener: TcpListener, router: Router) {
-    // Connections wait for the end of the sender.
-    let (_accepting, ended) = watch::channel(());
+/// Accepts until `stop` ends. A connection ends, after the request it is at, when the sender of `serving` is gone.
+pub async fn until(
+    stop: impl Future<Output = ()>,
+    listener: TcpListener,
+    router: Router,
+    serving: watch::Receiver<()>,
+) {
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -34,7 +37,7 @@ pub async fn until(stop: impl Future<Output = ()>, listener: TcpListener, router
         };
         match accepted {
             Ok((stream, peer)) => {
-                tokio::spawn(serve(stream, peer, router.clone(), ended.clone()));
+                tokio::spawn(serve(stream, peer, router.clone(), serving.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -48,7 +51,7 @@ async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    mut ended: watch::Receiver<()>,
+    mut serving: watch::Receiver<()>,
 ) {
     // Frames are small and wanted at once. Without it they are late, not wrong.
     let _ = stream.set_nodelay(true);
@@ -65,7 +68,7 @@ async fn serve(
     let mut connection = pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        _ = ended.changed() => {
+        _ = serving.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -22,7 +22,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, patch, post};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::app::App;
 use limit::Limits;
@@ -37,6 +37,8 @@ struct Edge {
     app: Arc<App>,
     /// `None`: switched off.
     limits: Option<Limits>,
+    /// Its sender goes when the server stops.
+    serving: watch::Receiver<()>,
     /// Every connection and socket holds the edge; when the last one has ended, so does this channel.
     _alive: mpsc::Sender<()>,
 }
@@ -45,16 +47,19 @@ type State = axum::extract::State<Arc<Edge>>;
 
 /// Serves until `stop` ends, then closes sockets and lets requests end, within [`SHUTDOWN`].
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    let (still, serving) = watch::channel(());
     let (alive, mut all_ended) = mpsc::channel(1);
     let edge = Arc::new(Edge {
         app: Arc::clone(&app),
         limits: app.config.limits.enabled.then(Limits::new),
+        serving: serving.clone(),
         _alive: alive,
     });
     let sweeping = tokio::spawn(limit::sweep(Arc::clone(&edge)));
-    accept::until(stop, listener, router(edge)).await;
+    accept::until(stop, listener, router(edge), serving).await;
 
     sweeping.abort();
+    drop(still);
     app.close_sockets();
     if tokio::time::timeout(SHUTDOWN, all_ended.recv())
         .await

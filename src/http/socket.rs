@@ -50,6 +50,7 @@ mod close {
 }
 
 type Closing = (u16, &'static str);
+const GOING_AWAY: Closing = (close::GOING_AWAY, "server is going away");
 
 pub async fn chat(edge: State, Id(room): Id, request: Request) -> ApiResult<Response> {
     upgrade(edge, Scope::Chat(room), request).await
@@ -181,11 +182,16 @@ async fn converse(
 ) -> Option<Closing> {
     let token = match token {
         Some(token) => token,
-        None => match timeout(TOKEN_WAIT, first_token(wire)).await {
-            Ok(Some(token)) => token,
-            Ok(None) => return None,
-            Err(_) => return Some((close::BAD_TOKEN, "no token")),
-        },
+        None => {
+            let mut serving = edge.serving.clone();
+            tokio::select! {
+                token = timeout(TOKEN_WAIT, first_token(wire)) => match token {
+                    Ok(token) => token?,
+                    Err(_) => return Some((close::BAD_TOKEN, "no token")),
+                },
+                _ = serving.changed() => return Some(GOING_AWAY),
+            }
+        }
     };
     let mut socket = match edge.app.open_socket(&token, scope).await {
         Ok(socket) => socket,
@@ -203,7 +209,7 @@ async fn converse(
             CloseReason::TooSlow => (close::TOO_SLOW, "too slow"),
             CloseReason::SignedOut => (close::BAD_TOKEN, "signed out"),
             CloseReason::NoRight => (close::NO_RIGHT, "no right"),
-            CloseReason::ShuttingDown => (close::GOING_AWAY, "server is going away"),
+            CloseReason::ShuttingDown => GOING_AWAY,
         })
 }
 

@@ -102,11 +102,12 @@ async fn a_signal_ends_the_server_cleanly() {
             ann.socket("/ws/notifications/").await
         };
         socket.is_silent().await;
-        // One that has not even said who it is holds nothing up.
-        let _silent = Socket::open(&server, "/ws/notifications/", &[]).await;
+        let mut not_signed_in = Socket::open(&server, "/ws/notifications/", &[]).await;
         server.signal(signal);
         assert_eq!(socket.close_code().await, 1001);
+        assert_eq!(not_signed_in.close_code().await, 1001);
         assert_eq!(server.ended().await.code(), Some(0), "{signal}");
+        assert!(!server.log().contains("did not end in time"));
     }
 }
 

@@ -364,6 +364,8 @@ impl Socket {
     pub async fn close_code(&mut self) -> u16 {
         loop {
             if let Message::Close(frame) = self.message().await {
+                // Sends the answer that the other side waits for.
+                let _ = self.stream.close(None).await;
                 return frame.expect("a code").code.into();
             }
         }
