@@ -3,14 +3,16 @@
 
 import { signal } from "@preact/signals";
 
-/** Close code of the server: no right to be here. */
-export const FORBIDDEN = 4403;
+/** Close codes of the server: a token that it does not know, and no right to be here. */
+const FORBIDDEN = [4401, 4403];
 
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 15_000;
 /** Silence after which the line is tested, and the wait for an answer to the test. */
 const PING_AFTER_MS = 20_000;
 const PONG_WITHIN_MS = 10_000;
+/** A line that held for so long was a good one: the next tries begin soon. */
+const GOOD_AFTER_MS = 5_000;
 
 export interface SocketHandlers<Frame> {
   onOpen?: () => void;
@@ -32,6 +34,7 @@ export class Socket<Frame> {
   private attempt = 0;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private readonly heartbeat: ReturnType<typeof setInterval>;
+  private openedAt = 0;
   private heardAt = 0;
   /** 0: no ping is unanswered. */
   private pingedAt = 0;
@@ -70,7 +73,7 @@ export class Socket<Frame> {
     this.ws = ws;
     this.heard();
     ws.onopen = () => {
-      this.attempt = 0;
+      this.openedAt = Date.now();
       this.heard();
       this.connected.value = true;
       this.handlers.onOpen?.();
@@ -86,8 +89,9 @@ export class Socket<Frame> {
       if (frame.type !== "pong") this.handlers.onFrame(frame as Frame);
     };
     ws.onclose = (event) => {
+      if (this.connected.peek() && Date.now() - this.openedAt > GOOD_AFTER_MS) this.attempt = 0;
       this.drop();
-      if (event.code === FORBIDDEN) {
+      if (FORBIDDEN.includes(event.code)) {
         this.close();
         this.handlers.onForbidden();
         return;

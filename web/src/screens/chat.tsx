@@ -165,10 +165,12 @@ function MessageItem({
         <div class="bubble">
           {!own && !grouped && <span class="author">{name}</span>}
           {own && <span class="visually-hidden">{t("you")}</span>}
-          <MessageText content={message.content} />
-          <time dateTime={message.created_at} title={formatFull(at)}>
-            {formatTime(at)}
-          </time>
+          <div class="line">
+            <MessageText content={message.content} />
+            <time dateTime={message.created_at} title={formatFull(at)}>
+              {formatTime(at)}
+            </time>
+          </div>
         </div>
       </li>
     </>
@@ -178,7 +180,7 @@ function MessageItem({
 function PendingItem({ entry, chat }: { entry: Pending; chat: Chat }): JSX.Element {
   return (
     <li class={`message own pending${entry.failed ? " failed" : ""}`}>
-      <div class="bubble">
+      <div class="bubble line">
         <MessageText content={entry.content} />
         {entry.failed ? (
           <span class="failed-actions">

@@ -58,7 +58,7 @@ export async function signOut(): Promise<void> {
   setSession(null);
 }
 
-/** After a 4403: is it this room, or is it the session? A dead session ends by the 401 of this request. */
+/** After a socket was refused: is it this room, or is it the session? A dead session ends by the 401 of this request. */
 export function checkSession(): void {
   api.me().catch(report);
 }
