@@ -8,7 +8,8 @@ describe("access", () => {
   let server;
   let browser;
   before(async () => {
-    [server, browser] = await Promise.all([Server.start(), launch()]);
+    server = await Server.start();
+    browser = await launch();
   });
   after(async () => {
     await browser?.close();

@@ -97,7 +97,8 @@ describe("two people", () => {
   };
 
   before(async () => {
-    [server, browser] = await Promise.all([Server.start(), launch()]);
+    server = await Server.start();
+    browser = await launch();
     anna = await Person.arrive(browser, server);
     boris = await Person.arrive(browser, server);
     people = [anna, boris];

@@ -49,7 +49,12 @@ export class Server {
     server.httpPort = await freePort();
     server.turnPort = await freePort();
     server.origin = `http://127.0.0.1:${server.httpPort}`;
-    await server.run();
+    try {
+      await server.run();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
     return server;
   }
 
@@ -65,7 +70,9 @@ export class Server {
       "log-level": "warn",
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
-    this.process = spawn(binary, ["serve", ...flags], { stdio: ["ignore", "pipe", "pipe"], cwd: this.dataDir });
+    // Settings of whoever runs the tests are not settings of the tests.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MOZNODS_")));
+    this.process = spawn(binary, ["serve", ...flags], { stdio: ["ignore", "pipe", "pipe"], cwd: this.dataDir, env });
     this.stdout = "";
     this.stderr = "";
     this.process.stdout.setEncoding("utf8").on("data", (text) => (this.stdout += text));

@@ -51,7 +51,8 @@ describe("a call", () => {
   let boris;
   let link;
   before(async () => {
-    [server, browser] = await Promise.all([Server.start(), launch()]);
+    server = await Server.start();
+    browser = await launch();
     anna = await Person.arrive(browser, server);
     boris = await Person.arrive(browser, server);
     for (const person of [anna, boris]) await person.context.addInitScript(keepConnections);

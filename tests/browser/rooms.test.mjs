@@ -12,7 +12,8 @@ describe("rooms", () => {
   let anna;
   let boris;
   before(async () => {
-    [server, browser] = await Promise.all([Server.start(), launch()]);
+    server = await Server.start();
+    browser = await launch();
     anna = await Person.arrive(browser, server);
     boris = await Person.arrive(browser, server);
     await anna.register("anna");

@@ -56,7 +56,8 @@ describe("screens", () => {
   let anna;
   let boris;
   before(async () => {
-    [server, browser] = await Promise.all([Server.start(), launch()]);
+    server = await Server.start();
+    browser = await launch();
     anna = await Person.arrive(browser, server);
     boris = await Person.arrive(browser, server, { colorScheme: "light" });
   });
