@@ -4,6 +4,7 @@
 mod calls;
 mod chat;
 mod commands;
+mod relay;
 mod rest;
 mod startup;
 mod support;
