@@ -319,16 +319,19 @@ impl Socket {
     }
 
     async fn message(&mut self) -> Message {
-        loop {
-            let message = tokio::time::timeout(SOON, self.stream.next())
-                .await
-                .expect("a frame in time")
-                .expect("the connection is there")
-                .unwrap();
-            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
-                return message;
+        let next = async {
+            loop {
+                let message = self.stream.next().await;
+                let message = message.expect("the connection is there").unwrap();
+                // The server asks now and then whether we live; that is not what is waited for.
+                if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                    return message;
+                }
             }
-        }
+        };
+        tokio::time::timeout(SOON, next)
+            .await
+            .expect("a frame in time")
     }
 
     /// The next frame.

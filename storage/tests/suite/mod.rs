@@ -383,14 +383,16 @@ pub async fn many_writers_at_once_lose_nothing(store: Shared) {
 
 pub async fn a_failed_change_undoes_itself_alone(store: Shared) {
     let ann = user(&store, "ann").await;
-    // The room is made before its owner is found missing; all of them wait together and share a transaction.
-    let (missing, good, other) = tokio::join!(
-        store.create_room(ann.id + 1, "none".to_owned(), false, 10),
+    let gone = user(&store, "gone").await;
+    store.delete_user(gone.id).await.unwrap();
+    // The direct room is made before its second participant is found missing; all wait together and share a transaction.
+    let (missing, good, taken) = tokio::join!(
+        store.direct_room(ann.id, gone.id, "none".to_owned(), 10),
         store.create_room(ann.id, "good".to_owned(), false, 10),
         store.create_user(new_user("ANN")),
     );
-    assert!(missing.is_err());
-    assert!(matches!(other, Err(StorageError::UsernameTaken)));
+    assert!(matches!(missing, Err(StorageError::NotFound)));
+    assert!(matches!(taken, Err(StorageError::UsernameTaken)));
     let rooms = store.rooms_of(ann.id, ALL).await.unwrap();
     assert_eq!(rooms.count, 1);
     assert_eq!(rooms.items[0].room.id, good.unwrap());
