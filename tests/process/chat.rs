@@ -145,6 +145,26 @@ async fn everyone_in_the_room_hears_a_message_its_author_too() {
 }
 
 #[tokio::test]
+async fn messages_sent_at_once_are_heard_in_the_order_of_their_ids() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let room = ann.room("room").await;
+    let mut socket = ann.socket(&format!("/ws/chat/{room}/")).await;
+    socket.is_silent().await;
+    let path = format!("/api/chat/{room}/messages/");
+    let posts = (0..200).map(|n| ann.done(&path, json!({"content": n.to_string()})));
+    let posted = join_all(posts).await;
+    let mut ids: Vec<_> = posted
+        .iter()
+        .map(|message| message["id"].as_i64())
+        .collect();
+    ids.sort_unstable();
+    for id in ids {
+        assert_eq!(socket.next().await["data"]["id"].as_i64(), id);
+    }
+}
+
+#[tokio::test]
 async fn junk_is_answered_and_the_connection_stays() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;

@@ -319,6 +319,10 @@ impl Socket {
     }
 
     async fn message(&mut self) -> Message {
+        self.message_within(SOON).await
+    }
+
+    async fn message_within(&mut self, wait: Duration) -> Message {
         let next = async {
             loop {
                 let message = self.stream.next().await;
@@ -329,7 +333,7 @@ impl Socket {
                 }
             }
         };
-        tokio::time::timeout(SOON, next)
+        tokio::time::timeout(wait, next)
             .await
             .expect("a frame in time")
     }
@@ -341,10 +345,12 @@ impl Socket {
 
     /// The next frame as it was written.
     pub async fn next_text(&mut self) -> String {
-        match self.message().await {
-            Message::Text(text) => text.to_string(),
-            other => panic!("no frame but {other:?}"),
-        }
+        text_of(self.message().await)
+    }
+
+    /// As [`Self::next`], for what may take longer.
+    pub async fn next_within(&mut self, wait: Duration) -> Value {
+        serde_json::from_str(&text_of(self.message_within(wait).await)).unwrap()
     }
 
     /// The next frame of this type; others are passed over.
@@ -372,6 +378,13 @@ impl Socket {
                 return frame.expect("a code").code.into();
             }
         }
+    }
+}
+
+fn text_of(message: Message) -> String {
+    match message {
+        Message::Text(text) => text.to_string(),
+        other => panic!("no frame but {other:?}"),
     }
 }
 
