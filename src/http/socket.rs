@@ -34,7 +34,7 @@ const SILENCE: Duration = Duration::from_secs(25);
 /// For the other side to take one frame.
 const WRITE_WAIT: Duration = Duration::from_secs(20);
 /// For the closing handshake.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
 const PROTOCOL: &str = "moznods";
 

@@ -259,7 +259,7 @@ async fn who_does_not_read_is_cut_off_and_the_others_are_not() {
         let frame = json!({"type": "chat_message", "data": {"content": text}});
         quick.send(frame).await;
         assert_eq!(quick.next().await["type"], "chat_message");
-        if n % 100 == 0 {
+        if n % 10 == 0 {
             let figures = server
                 .request(Method::GET, "/metrics")
                 .send()
@@ -270,6 +270,7 @@ async fn who_does_not_read_is_cut_off_and_the_others_are_not() {
             }
         }
     }
+    assert_eq!(slow.close_code().await, 4408);
     quick.is_silent().await;
 }
 
