@@ -185,7 +185,7 @@ async fn converse(
         None => {
             let mut serving = edge.serving.clone();
             tokio::select! {
-                token = timeout(TOKEN_WAIT, first_token(link)) => match token {
+                token = timeout(TOKEN_WAIT, first_token(lang, link)) => match token {
                     Ok(token) => token?,
                     Err(_) => return Some((close::BAD_TOKEN, "no token")),
                 },
@@ -214,7 +214,7 @@ async fn converse(
 }
 
 /// Waits for `auth`; other frames are told that it is missing. `None`: the connection is lost.
-async fn first_token(link: &mut Link) -> Option<String> {
+async fn first_token(lang: Lang, link: &mut Link) -> Option<String> {
     loop {
         let Received::Text(text) = link.next().await? else {
             continue;
@@ -224,7 +224,7 @@ async fn first_token(link: &mut Link) -> Option<String> {
             Ok(Inbound::Ping) => link.send(frame(wire::pong())).await.ok()?,
             _ => {
                 let code = "authentication_required";
-                let detail = i18n::text(Lang::default(), code, None);
+                let detail = i18n::text(lang, code, None);
                 link.send(frame(wire::error(code, &detail))).await.ok()?;
             }
         }
