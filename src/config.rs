@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use ipnet::IpNet;
+use moznods_turn::server::Config as RelayConfig;
 
 /// One setting: where it stands and what it is without being set.
 struct Key {
@@ -73,7 +74,7 @@ const KEYS: &[Key] = &[
     key(
         "turn.realm",
         "",
-        "Realm of the credentials; empty: the host of public_url, else moznods",
+        "Realm of the credentials; empty: the host of public_url where it is short enough, else moznods",
     ),
     key("turn.workers", "0", "Threads of the relay; 0: one per core"),
     key(
@@ -90,6 +91,11 @@ const KEYS: &[Key] = &[
         "turn.max_allocations_per_user",
         "64",
         "Live allocations of one user; 0: no limit",
+    ),
+    key(
+        "turn.legacy_channels",
+        "true",
+        "Take channel numbers of RFC 5766, 0x5000 to 0x7FFF, from older clients",
     ),
     key(
         "turn.credential_ttl",
@@ -124,6 +130,8 @@ const KEYS: &[Key] = &[
         "error, warn, info, debug or trace, or a filter such as info,moznods_turn=debug",
     ),
 ];
+
+const REALM_MAX: usize = RelayConfig::REALM_MAX;
 
 /// File that is read when neither `--config` nor `MOZNODS_CONFIG` names one; it may be missing.
 const DEFAULT_FILE: &str = "moznods.toml";
@@ -188,6 +196,7 @@ pub struct Turn {
     pub deny_peers: Vec<IpNet>,
     /// 0: no limit.
     pub max_allocations_per_user: u32,
+    pub legacy_channels: bool,
     pub credential_ttl: Duration,
 }
 
@@ -472,19 +481,21 @@ impl Config {
         )?;
         let realm = settings.get(
             "turn.realm",
-            // RFC 8489 §14.9: fewer than 128 characters, and it stands in a quoted string.
+            // RFC 8489 §14.9: it stands in a quoted string.
             |text| {
-                (text.len() < 128
+                (text.len() <= REALM_MAX
                     && !text.contains(['"', '\\'])
                     && !text.contains(char::is_control))
                 .then(|| text.to_owned())
             },
-            "fewer than 128 bytes, without quotes and backslashes",
+            &format!(
+                "at most {REALM_MAX} bytes, so that the answer to a stranger stays small, without quotes and backslashes"
+            ),
         )?;
         let realm = match (realm.is_empty(), &public_url) {
             (false, _) => realm,
-            (true, Some(url)) => host_of(url).to_owned(),
-            (true, None) => "moznods".to_owned(),
+            (true, Some(url)) if host_of(url).len() <= REALM_MAX => host_of(url).to_owned(),
+            (true, _) => "moznods".to_owned(),
         };
         Ok(Config {
             data_dir: settings.get(
@@ -526,6 +537,7 @@ impl Config {
                     |text| text.parse().ok(),
                     "a whole number, 0 for no limit",
                 )?,
+                legacy_channels: settings.switch("turn.legacy_channels")?,
                 credential_ttl: settings.get(
                     "turn.credential_ttl",
                     |text| {
@@ -777,6 +789,9 @@ mod tests {
         assert_eq!(config.http.listen, "[::]:8080".parse().unwrap());
         assert_eq!(config.turn.relay_ports, 49152..=65535);
         assert_eq!(config.turn.realm, "moznods");
+        let realm = |url| load(&[("public_url", url)], &[], "").unwrap().turn.realm;
+        assert_eq!(realm("https://chat.example.org"), "chat.example.org");
+        assert_eq!(realm("https://conference.students.example.org"), "moznods");
         assert_eq!(config.accounts.registration, Registration::Code);
     }
 

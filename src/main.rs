@@ -3,11 +3,10 @@
 
 mod app;
 mod cli;
-// Until the relay is started, nobody reads its settings.
-#[allow(dead_code)]
 mod config;
 mod http;
 mod i18n;
+mod relay;
 mod wire;
 
 fn main() -> std::process::ExitCode {

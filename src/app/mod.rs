@@ -13,7 +13,7 @@ mod rooms;
 mod sockets;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -22,6 +22,8 @@ use moznods_signaling::bus::LocalBus;
 use moznods_signaling::{CloseReason, Hub, Whom};
 use moznods_storage::{Store, Timestamp, TokenHash};
 use ring::rand::{SecureRandom, SystemRandom};
+
+use moznods_turn::net::Relay;
 
 use crate::config::{Config, Registration, Secret};
 use crate::wire::WireFrames;
@@ -49,6 +51,7 @@ pub struct App {
     invite_code: Secret,
     relay_secret: Secret,
     setup_token: Mutex<Option<TokenHash>>,
+    relay: OnceLock<Arc<Relay>>,
 }
 
 impl App {
@@ -74,6 +77,7 @@ impl App {
             invite_code,
             relay_secret,
             setup_token: Mutex::default(),
+            relay: OnceLock::new(),
         }))
     }
 
@@ -83,9 +87,21 @@ impl App {
         tokio::spawn(Arc::clone(self).obey_other_processes());
     }
 
-    /// Whether the database answers.
-    pub async fn is_ready(&self) -> bool {
-        self.store.ready().await.is_ok()
+    /// To be called once the relay runs, if it is to.
+    pub fn set_relay(&self, relay: Arc<Relay>) {
+        // There is but one.
+        let _ = self.relay.set(relay);
+    }
+
+    /// What does not work, if anything.
+    pub async fn unready(&self) -> Option<&'static str> {
+        if self.store.ready().await.is_err() {
+            Some("the database does not answer")
+        } else if self.relay.get().is_some_and(|relay| !relay.is_healthy()) {
+            Some("the relay does not run")
+        } else {
+            None
+        }
     }
 
     /// The code that registration asks for, if it does.

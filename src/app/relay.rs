@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use moznods_storage::User;
+use moznods_storage::{User, UserId};
+use moznods_turn::auth::{self, Authenticator, Claim, Credential, Key, Owner};
 use ring::hmac;
 
 use super::{App, Refusal, Result, UserAccess, now};
@@ -51,16 +52,48 @@ impl App {
         })
     }
 
-    /// The key of [`password`].
-    #[allow(dead_code, reason = "asked by the relay")]
-    pub fn relay_secret(&self) -> &Secret {
-        &self.relay_secret
+    /// Who may use the relay, in the form in which it asks.
+    pub fn relay_users(&self) -> RelayUsers {
+        RelayUsers {
+            secret: self.relay_secret.clone(),
+            access: Arc::clone(&self.access),
+        }
     }
 
     /// Who may relay at this moment, and who ceases to.
-    #[allow(dead_code, reason = "asked by the relay")]
-    pub fn access(&self) -> Arc<UserAccess> {
-        Arc::clone(&self.access)
+    pub fn access(&self) -> &UserAccess {
+        &self.access
+    }
+}
+
+/// Answers the relay from memory: the password is recomputed, and whether the user may use the server is known.
+pub struct RelayUsers {
+    secret: Secret,
+    access: Arc<UserAccess>,
+}
+
+impl Authenticator for RelayUsers {
+    fn credential(&self, claim: Claim<'_>) -> std::result::Result<Credential, auth::Refusal> {
+        let parts = claim.username.split_once(':');
+        let numbers =
+            parts.and_then(|(expiry, user)| Some((expiry.parse().ok()?, user.parse().ok()?)));
+        let (expiry, user): (u64, UserId) = numbers.ok_or(auth::Refusal::Unknown)?;
+        if !self.access.is_allowed(user) {
+            return Err(auth::Refusal::Revoked);
+        }
+        // A call that runs when its credential expires goes on.
+        if claim.allocating && claim.unix >= expiry {
+            return Err(auth::Refusal::Expired);
+        }
+        let password = password(&self.secret, claim.username);
+        Ok(Credential {
+            owner: Owner(user.cast_unsigned()),
+            key: Key::long_term(claim.username, claim.realm, &password),
+        })
+    }
+
+    fn permits(&self, owner: Owner) -> bool {
+        self.access.is_allowed(owner.0.cast_signed())
     }
 }
 
@@ -76,5 +109,46 @@ mod tests {
             password(&secret, "1433895918:17"),
             "S2vj6fhrpDazn/GE0WXYTne4hIQ="
         );
+    }
+
+    #[test]
+    fn a_credential_is_for_one_who_may_and_until_it_expires() {
+        let users = RelayUsers {
+            secret: Secret::new("north".to_owned()),
+            access: Arc::new(UserAccess::new([17])),
+        };
+        let ask = |username, allocating, unix| {
+            let claim = Claim {
+                username,
+                realm: "moznods",
+                allocating,
+                unix,
+            };
+            users.credential(claim).map(|credential| credential.owner)
+        };
+        assert_eq!(ask("1000:17", true, 999), Ok(Owner(17)));
+        assert_eq!(ask("1000:17", true, 1000), Err(auth::Refusal::Expired));
+        assert_eq!(ask("1000:17", false, 1000), Ok(Owner(17)), "a running call");
+        assert_eq!(ask("1000:18", true, 999), Err(auth::Refusal::Revoked));
+        for rubbish in [
+            "",
+            "17",
+            ":",
+            "1000:",
+            ":17",
+            "1000:17:17",
+            "x:17",
+            "-1:17",
+            "1000:99999999999999999999",
+        ] {
+            assert_eq!(
+                ask(rubbish, true, 0),
+                Err(auth::Refusal::Unknown),
+                "{rubbish}"
+            );
+        }
+        users.access.replace([]);
+        assert_eq!(ask("1000:17", false, 999), Err(auth::Refusal::Revoked));
+        assert!(!users.permits(Owner(17)));
     }
 }

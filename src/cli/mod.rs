@@ -57,7 +57,7 @@ enum Failure {
     Listen {
         key: &'static str,
         address: std::net::SocketAddr,
-        why: std::io::Error,
+        why: String,
     },
     #[error("{0}")]
     Storage(#[from] StorageError),

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use moznods_storage::{DirectoryLock, Missing};
+use moznods_turn::net::Listeners;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,9 +13,9 @@ use tracing_subscriber::EnvFilter;
 use super::{Failure, Outcome, open_app, say};
 use crate::app::App;
 use crate::config::{Config, Log, LogFormat};
-use crate::http;
+use crate::{http, relay};
 
-pub async fn run(config: Config) -> Outcome {
+pub async fn run(mut config: Config) -> Outcome {
     start_logging(&config.log);
     // Before anything listens: a signal that comes early is not lost.
     let signals = (
@@ -24,19 +25,42 @@ pub async fn run(config: Config) -> Outcome {
     let listener = bind(config.http.listen).map_err(|why| Failure::Listen {
         key: "http.listen",
         address: config.http.listen,
-        why,
+        why: why.to_string(),
     })?;
     let address = listener.local_addr()?;
+    let relay_listeners = bind_relay(&mut config)?;
 
     let _lock = DirectoryLock::take(&config.data_dir)?;
     let app = open_app(config, Missing::Create).await?;
     app.start_background();
+    if let Some(listeners) = relay_listeners {
+        relay::start(&app, listeners).await?;
+    }
 
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
     http::serve(app, listener, first_of(signals)).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The relay's listening sockets, where it is enabled; the setting then names the port that was found.
+fn bind_relay(config: &mut Config) -> Result<Option<Listeners>, Failure> {
+    let turn = &mut config.turn;
+    if !turn.enabled {
+        return Ok(None);
+    }
+    let workers = match turn.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let listeners = Listeners::bind(turn.listen, workers).map_err(|error| Failure::Listen {
+        key: "turn.listen",
+        address: turn.listen,
+        why: format!("{}: {}", error.transport, error.source),
+    })?;
+    turn.listen = listeners.address();
+    Ok(Some(listeners))
 }
 
 /// `[::]` means IPv4 too, and is IPv4 alone where the machine has no IPv6.

@@ -53,14 +53,10 @@ pub async fn health() -> &'static str {
     "ok\n"
 }
 
-pub async fn ready(edge: State) -> (StatusCode, &'static str) {
-    if edge.app.is_ready().await {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        )
+pub async fn ready(edge: State) -> (StatusCode, String) {
+    match edge.app.unready().await {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

@@ -1,0 +1,235 @@
+// What every browser test stands on: the real binary on free ports with a directory of its own, Debian's Chromium,
+// and the steps of a person at the screen. What is asserted is left to the tests.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const binary = process.env.MOZNODS_BIN ?? join(root, "target/debug/moznods");
+const screenshots = join(root, "target/screenshots");
+
+/** Milliseconds that any condition may take; only a broken program ever waits so long. */
+const PATIENCE = 60_000;
+export const RELAY_PORTS = { first: 50_000, last: 50_999 };
+export const PASSWORD = "correct horse battery";
+
+async function freePort() {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+/** Asks again and again until `probe` yields something; fails with what was seen last. */
+export async function until(what, probe) {
+  const end = Date.now() + PATIENCE;
+  let seen;
+  while (Date.now() < end) {
+    seen = await probe();
+    if (seen?.done) return seen.value;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.fail(`${what}: not within ${PATIENCE} ms; seen last: ${JSON.stringify(seen?.value)}`);
+}
+
+export class Server {
+  /** Starts `moznods serve` in a new data directory. */
+  static async start() {
+    const server = new Server();
+    server.dataDir = await mkdtemp(join(tmpdir(), "moznods-browser-"));
+    server.httpPort = await freePort();
+    server.turnPort = await freePort();
+    server.origin = `http://127.0.0.1:${server.httpPort}`;
+    try {
+      await server.run();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  async run() {
+    const settings = {
+      "data-dir": this.dataDir,
+      "http-listen": `127.0.0.1:${this.httpPort}`,
+      "public-url": this.origin,
+      "turn-listen": `127.0.0.1:${this.turnPort}`,
+      "turn-external-ip": "127.0.0.1",
+      "turn-relay-ports": `${RELAY_PORTS.first}-${RELAY_PORTS.last}`,
+      "limits-enabled": "false",
+      "log-level": "warn",
+    };
+    const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+    // Settings of whoever runs the tests are not settings of the tests.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MOZNODS_")));
+    this.process = spawn(binary, ["serve", ...flags], { stdio: ["ignore", "pipe", "pipe"], cwd: this.dataDir, env });
+    this.stdout = "";
+    this.stderr = "";
+    this.process.stdout.setEncoding("utf8").on("data", (text) => (this.stdout += text));
+    this.process.stderr.setEncoding("utf8").on("data", (text) => (this.stderr += text));
+    this.process.on("error", (error) => (this.stderr += error.message));
+    await until("the server answers /healthz", async () => {
+      if (this.process.exitCode !== null) assert.fail(`the server ended with ${this.process.exitCode}: ${this.stderr}`);
+      const status = await fetch(`${this.origin}/healthz`).then((answer) => answer.status, String);
+      return { done: status === 200, value: [status, this.stderr] };
+    });
+  }
+
+  /** As a power cut would end it. */
+  async kill() {
+    const { exitCode, signalCode } = this.process;
+    if (exitCode !== null || signalCode !== null) return;
+    this.process.kill("SIGKILL");
+    await once(this.process, "exit");
+  }
+
+  async stop() {
+    await this.kill();
+    await rm(this.dataDir, { recursive: true, force: true });
+  }
+
+  /** The code that `serve` prints. */
+  inviteCode() {
+    return this.printed(/code[^\n]*?\s(\S+)\s*$/im);
+  }
+
+  setupLink() {
+    return this.printed(/(http\S+\/#\/setup\/\S+)/);
+  }
+
+  printed(pattern) {
+    return until(`the server prints ${pattern}`, () => {
+      const match = pattern.exec(this.stdout);
+      return { done: match !== null, value: match?.[1] ?? this.stdout };
+    });
+  }
+
+  /** Sum of a metric's samples whose labels contain `labels`. */
+  async metric(name, labels = "") {
+    const answer = await fetch(`${this.origin}/metrics`);
+    assert.equal(answer.status, 200, "/metrics");
+    const samples = (await answer.text())
+      .split("\n")
+      .filter((line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && line.includes(labels));
+    assert.notEqual(samples.length, 0, `/metrics has ${name}{${labels}}`);
+    return samples.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+  }
+}
+
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless=new",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--use-fake-device-for-media-stream",
+      "--use-fake-ui-for-media-stream",
+      "--allow-loopback-in-peer-connection",
+      "--autoplay-policy=user-gesture-required",
+    ],
+  });
+}
+
+/** One person at one browser of their own. */
+export class Person {
+  static async arrive(browser, server, options = {}) {
+    const person = new Person();
+    person.server = server;
+    person.context = await browser.newContext({
+      baseURL: server.origin,
+      locale: "en-US",
+      colorScheme: "dark",
+      viewport: { width: 1440, height: 900 },
+      permissions: ["camera", "microphone"],
+      ...options,
+    });
+    person.context.setDefaultTimeout(PATIENCE);
+    person.problems = [];
+    person.page = await person.context.newPage();
+    // A refused script, style or request would show here and nowhere else.
+    person.page.on("pageerror", (error) => person.problems.push(String(error)));
+    person.page.on("console", (message) => {
+      if (/Content Security Policy/i.test(message.text())) person.problems.push(message.text());
+    });
+    person.page.on("request", (request) => {
+      if (/^(https?|wss?):/.test(request.url()) && new URL(request.url()).host !== new URL(server.origin).host) {
+        person.problems.push(`a request to another host: ${request.url()}`);
+      }
+    });
+    return person;
+  }
+
+  async register(username, address = "/") {
+    const { page } = this;
+    this.username = username;
+    await page.goto(address);
+    const registerTab = page.getByRole("button", { name: "Register", exact: true });
+    if (!address.includes("/#/setup/")) await registerTab.click();
+    await page.getByLabel("Username").fill(username);
+    await page.getByLabel("E-mail").fill(`${username}@example.org`);
+    await page.getByLabel("Password").fill(PASSWORD);
+    if (!address.includes("/#/setup/")) await page.getByLabel("Invite code").fill(await this.server.inviteCode());
+    await page.getByRole("button", { name: "Create account" }).click();
+    await page.getByRole("button", { name: "Sign out" }).or(page.getByRole("link", { name: "To the rooms" })).first().waitFor();
+  }
+
+  async makeRoom(name) {
+    const { page } = this;
+    await page.getByRole("button", { name: "New room" }).first().click();
+    await page.getByLabel("Room name").fill(name);
+    await page.getByRole("button", { name: "Create" }).click();
+    await page.getByRole("heading", { name, exact: true }).waitFor();
+  }
+
+  /** The link as the dialog shows it. */
+  async invitationLink() {
+    const { page } = this;
+    await page.getByRole("button", { name: "Invite", exact: true }).click();
+    const link = await page.getByLabel("Invitation link").inputValue();
+    await page.getByRole("button", { name: "Close" }).last().click();
+    return link;
+  }
+
+  /** Writes and waits for the server's word that it is stored. */
+  async say(text) {
+    const { page } = this;
+    await page.getByRole("textbox", { name: "Write a message" }).fill(text);
+    await page.getByRole("textbox", { name: "Write a message" }).press("Enter");
+    await this.sees(text);
+  }
+
+  /** A stored message with just this text, once. */
+  async sees(text) {
+    const stored = this.page.locator("[data-message-id] .text");
+    await until(`${this.username} sees “${text}” once`, async () => {
+      const texts = await stored.allTextContents();
+      return { done: texts.filter((shown) => shown === text).length === 1, value: texts };
+    });
+  }
+
+  async screenshot(name) {
+    await mkdir(screenshots, { recursive: true });
+    await this.page.screenshot({ path: join(screenshots, `${name}.png`) });
+  }
+
+  async leave() {
+    await this.context.close();
+    assert.deepEqual(this.problems, [], `what ${this.username ?? "the visitor"}'s page complained of`);
+  }
+}

@@ -1,0 +1,181 @@
+// How the screens look, wide and narrow, into `target/screenshots/`; and that nothing sticks out at any usual width.
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { launch, Person, Server, until } from "./harness.mjs";
+
+const WIDE = { width: 1440, height: 900 };
+const NARROW = { width: 360, height: 740 };
+const WIDTHS = [320, 360, 768, 1440];
+
+/** What of the page reaches beyond the window or makes a part of it scroll sideways. */
+function overflowing() {
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    if (element.closest(".visually-hidden, svg, [hidden]") !== null) continue;
+    const { left, right, width, height } = element.getBoundingClientRect();
+    if (width === 0 || height === 0) continue;
+    const name = `${element.tagName.toLowerCase()}.${element.className} “${element.textContent.slice(0, 30)}”`;
+    if (left < -0.5 || right > innerWidth + 0.5) found.push(`${name}: from ${left} to ${right} of ${innerWidth}`);
+    const { overflowX, textOverflow } = getComputedStyle(element);
+    const cutOnPurpose = textOverflow === "ellipsis" || element.tagName === "INPUT";
+    if (overflowX !== "visible" && !cutOnPurpose && element.scrollWidth > element.clientWidth + 1) {
+      found.push(`${name}: ${element.scrollWidth} wide inside ${element.clientWidth}`);
+    }
+  }
+  return found;
+}
+
+async function fits(person, screen) {
+  const before = person.page.viewportSize();
+  for (const width of WIDTHS) {
+    await person.page.setViewportSize({ width, height: 740 });
+    // The layout of the new width is there with the next frame but one.
+    await person.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    assert.deepEqual(await person.page.evaluate(overflowing), [], `${screen} at ${width} px`);
+  }
+  await person.page.setViewportSize(before);
+}
+
+async function pictures(person, screen) {
+  for (const [name, size] of [
+    ["wide", WIDE],
+    ["narrow", NARROW],
+  ]) {
+    await person.page.setViewportSize(size);
+    await person.page.mouse.move(0, 0);
+    await person.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await person.screenshot(`${screen}-${name}`);
+  }
+  await person.page.setViewportSize(WIDE);
+}
+
+describe("screens", () => {
+  let server;
+  let browser;
+  let anna;
+  let boris;
+  before(async () => {
+    server = await Server.start();
+    browser = await launch();
+    anna = await Person.arrive(browser, server);
+    boris = await Person.arrive(browser, server, { colorScheme: "light" });
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  it("sign-in and registration", async () => {
+    const { page } = anna;
+    await page.goto("/");
+    await page.getByLabel("Username or e-mail").waitFor();
+    await pictures(anna, "sign-in");
+    await fits(anna, "sign-in");
+    await page.getByRole("button", { name: "Register", exact: true }).click();
+    await page.getByRole("button", { name: "Create account" }).click();
+    await page.getByText("Fill in this field.").first().waitFor();
+    await pictures(anna, "register");
+    await fits(anna, "register");
+    await page.getByRole("button", { name: "Русский" }).click();
+    await page.getByRole("button", { name: "Создать аккаунт" }).waitFor();
+    await fits(anna, "registration in Russian");
+    await page.getByRole("button", { name: "English" }).click();
+  });
+
+  it("rooms", async () => {
+    await anna.register("anna");
+    await anna.page.getByText("No rooms yet").waitFor();
+    await pictures(anna, "no-rooms");
+    for (const name of [
+      "Garden",
+      "Sunday chess",
+      "A room whose name is so long that no list and no heading in the world could ever show all of it at once",
+      "Дача",
+      "Family",
+    ]) {
+      await anna.page.goto("/#/");
+      await anna.makeRoom(name);
+    }
+    await boris.register("boris", await anna.invitationLink());
+    await boris.page.getByRole("heading", { name: "Family", exact: true }).waitFor();
+    await anna.page.getByRole("button", { name: "Pin", exact: true }).click();
+    await anna.page.getByRole("button", { name: "Unpin", exact: true }).waitFor();
+    await anna.page.goto("/#/");
+    await boris.say("Is anybody there?");
+    await boris.page.getByRole("button", { name: "Voice call" }).click();
+    const item = anna.page.getByRole("link", { name: /Family/ });
+    await item.getByText("boris").waitFor();
+    await anna.page.reload();
+    await item.getByText("1 unread message").waitFor();
+    await item.getByText("boris").waitFor();
+    await pictures(anna, "rooms");
+    await fits(anna, "rooms");
+    await boris.page.getByRole("button", { name: "Leave the call" }).click();
+    await item.getByText("boris").waitFor({ state: "detached" });
+  });
+
+  it("a room", async () => {
+    await anna.page.getByRole("link", { name: /Family/ }).click();
+    await anna.sees("Is anybody there?");
+    await anna.say("Yes, I am here.");
+    await anna.say("Two lines\nof text, and an address: https://example.org/a/rather/long/path?with=parameters&and=more");
+    await anna.say("Aword".repeat(60));
+    await boris.say("Good.");
+    await boris.say("Shall we talk?");
+    await boris.say("<img src=x onerror=alert(1)> is text, and so is javascript:alert(1)");
+    await anna.sees("Shall we talk?");
+    const link = anna.page.locator(".text a");
+    assert.equal(await link.count(), 1);
+    assert.equal(await link.getAttribute("rel"), "noopener noreferrer");
+    assert.equal(await anna.page.locator(".text img").count(), 0);
+    await pictures(anna, "room");
+    await pictures(boris, "room-light");
+    await fits(anna, "a room");
+
+    await anna.page.setViewportSize(NARROW);
+    await anna.page.getByRole("button", { name: "About the room" }).click();
+    await anna.page.getByRole("dialog").getByText("@boris").waitFor();
+    await anna.screenshot("about-room-narrow");
+    await fits(anna, "about a room");
+    await anna.page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+    await anna.page.setViewportSize(WIDE);
+  });
+
+  it("a call", async () => {
+    await anna.page.getByRole("button", { name: "Video call" }).click();
+    await boris.page.getByRole("button", { name: "Video call" }).click();
+    for (const person of [anna, boris]) {
+      await until(`${person.username} sees both pictures`, async () => {
+        const value = await person.page.evaluate(() =>
+          [...document.querySelectorAll(".tile video")].map((video) => [video.videoWidth, video.currentTime]),
+        );
+        return { done: value.length === 2 && value.every(([width, at]) => width > 0 && at > 0), value };
+      });
+      await person.page.locator('.tile[data-link="direct"], .tile[data-link="relayed"]').waitFor();
+    }
+    await boris.page.getByRole("button", { name: "Mute the microphone" }).click();
+    await anna.page.locator(".tile", { hasText: "boris" }).getByText("microphone off").waitFor();
+    await pictures(anna, "call");
+    await pictures(boris, "call-light");
+    await fits(anna, "a call");
+    await anna.page.setViewportSize(NARROW);
+    await anna.page.getByRole("button", { name: "Enlarge the call" }).click();
+    await anna.screenshot("call-enlarged-narrow");
+    await fits(anna, "an enlarged call");
+    await anna.page.getByRole("button", { name: "Shrink the call" }).click();
+    await anna.page.getByRole("link", { name: "To the rooms" }).click();
+    await anna.page.getByRole("link", { name: /Call: Family/ }).waitFor();
+    await anna.screenshot("call-elsewhere-narrow");
+    await fits(anna, "the bar of a call");
+  });
+
+  it("all of it in Russian", async () => {
+    await boris.page.getByRole("button", { name: "Русский" }).click();
+    await boris.page.getByText("2 участника").first().waitFor();
+    await boris.page.getByRole("button", { name: "Выйти из звонка" }).waitFor();
+    await fits(boris, "a call in Russian");
+    await boris.screenshot("call-russian-wide");
+    for (const person of [anna, boris]) await person.leave();
+  });
+});

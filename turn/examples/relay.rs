@@ -1,0 +1,69 @@
+//! A TURN server of its own: `cargo run -p moznods-turn --example relay -- ADDRESS:PORT USER PASSWORD`.
+//!
+//! Relays from the address that it listens on; peers on loopback are allowed, so that it can be tried at home.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use moznods_turn::auth::{Authenticator, Claim, Credential, Key, Owner, Refusal};
+use moznods_turn::net::{Listeners, Relay, address};
+use moznods_turn::policy::PeerPolicy;
+use moznods_turn::server::{Config, Limits, RelayAddress};
+
+struct OneUser {
+    name: String,
+    password: String,
+}
+
+impl Authenticator for OneUser {
+    fn credential(&self, claim: Claim<'_>) -> Result<Credential, Refusal> {
+        if claim.username != self.name {
+            return Err(Refusal::Unknown);
+        }
+        let key = Key::long_term(claim.username, claim.realm, &self.password);
+        Ok(Credential {
+            owner: Owner(1),
+            key,
+        })
+    }
+
+    fn permits(&self, _: Owner) -> bool {
+        true
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |what: &str| arguments.next().ok_or(format!("missing: {what}"));
+    let listen: SocketAddr = next("ADDRESS:PORT")?.parse()?;
+    let user = OneUser {
+        name: next("USER")?,
+        password: next("PASSWORD")?,
+    };
+
+    let own = address::interfaces()?;
+    let relay = RelayAddress {
+        public: listen.ip(),
+        local: address::local_for(listen.ip(), &own),
+    };
+    let loopback = vec!["127.0.0.0/8".parse()?, "::1/128".parse()?];
+    let config = Config {
+        realm: "example".to_owned(),
+        software: "relay example".to_owned(),
+        relay: vec![relay],
+        relay_ports: 49152..=65535,
+        policy: PeerPolicy::new(
+            vec![listen.ip()],
+            own,
+            vec![listen.port()],
+            loopback,
+            Vec::new(),
+        ),
+        legacy_channels: true,
+        limits: Limits::default(),
+    };
+    let _relay = Relay::start(Listeners::bind(listen, 1)?, config, Arc::new(user))?;
+    println!("relaying at {listen}");
+    std::thread::park();
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! The relay on real sockets of loopback.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use moznods_turn::auth::Owner;
+use moznods_turn::net::{Listeners, Relay};
+use moznods_turn::policy::PeerPolicy;
+use moznods_turn::server::{Config, Limits, RelayAddress};
+use moznods_turn::stats::Dropped;
+use moznods_turn::wire::{Builder, Message, Method, attr, channel};
+use support::{Answer, Client, REALM, Users, bind, channel_data, permit, udp_transport};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn start(ip: &str, allow: &[&str]) -> Relay {
+    start_for(Arc::default(), ip, allow)
+}
+
+fn start_for(users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
+    let address = SocketAddr::new(ip.parse().unwrap(), 0);
+    serve(Listeners::bind(address, 2).unwrap(), users, ip, allow)
+}
+
+fn serve(listeners: Listeners, users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
+    let ip: IpAddr = ip.parse().unwrap();
+    let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
+    let config = Config {
+        realm: REALM.to_owned(),
+        software: "MOznoDS".to_owned(),
+        relay: vec![RelayAddress {
+            public: ip,
+            local: ip,
+        }],
+        relay_ports: 49152..=65535,
+        policy: PeerPolicy::new(vec![ip], vec![ip], vec![], allow, vec![]),
+        legacy_channels: true,
+        limits: Limits::default(),
+    };
+    Relay::start(listeners, config, users).unwrap()
+}
+
+/// How a test client speaks to the relay.
+enum Wire {
+    Udp(UdpSocket),
+    Tcp(TcpStream),
+}
+
+struct Caller {
+    wire: Wire,
+    client: Client,
+}
+
+impl Caller {
+    fn udp(relay: &Relay, username: &'static str) -> Self {
+        let socket = UdpSocket::bind((relay.address().ip(), 0)).unwrap();
+        socket.connect(relay.address()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Caller {
+            wire: Wire::Udp(socket),
+            client: Client::new(username),
+        }
+    }
+
+    fn tcp(relay: &Relay, username: &'static str) -> Self {
+        let stream = TcpStream::connect(relay.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Caller {
+            wire: Wire::Tcp(stream),
+            client: Client::new(username),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        match &mut self.wire {
+            Wire::Udp(socket) => assert_eq!(socket.send(bytes).unwrap(), bytes.len()),
+            Wire::Tcp(stream) => {
+                // Torn in two, as a network may do.
+                let (head, tail) = bytes.split_at(bytes.len() / 2);
+                stream.write_all(head).unwrap();
+                stream.write_all(tail).unwrap();
+                stream
+                    .write_all(&vec![0; bytes.len().next_multiple_of(4) - bytes.len()])
+                    .unwrap();
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Vec<u8> {
+        match &mut self.wire {
+            Wire::Udp(socket) => {
+                let mut buffer = vec![0; 65_536];
+                let count = socket.recv(&mut buffer).expect("a datagram");
+                buffer.truncate(count);
+                buffer
+            }
+            Wire::Tcp(stream) => {
+                let mut head = [0; 4];
+                stream.read_exact(&mut head).expect("a message");
+                let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+                let whole = if head[0] < 0x40 {
+                    20 + length
+                } else {
+                    channel::padded_len(length)
+                };
+                let mut message = head.to_vec();
+                message.resize(whole, 0);
+                stream.read_exact(&mut message[4..]).unwrap();
+                if head[0] >= 0x40 {
+                    message.truncate(4 + length);
+                }
+                message
+            }
+        }
+    }
+
+    fn ask(&mut self, method: Method, fill: impl Fn(&mut Builder<'_>)) -> Answer {
+        if self.client.nonce.is_empty() {
+            let bytes = self.client.bare(method, &fill);
+            self.send(&bytes);
+            let answer = self.receive();
+            assert_eq!(self.client.read(&answer).code, 401);
+        }
+        let bytes = self.client.request(method, &fill);
+        self.send(&bytes);
+        let answer = self.receive();
+        self.client.read(&answer)
+    }
+
+    fn allocate(&mut self) -> SocketAddr {
+        let answer = self.ask(Method::Allocate, udp_transport);
+        assert_eq!(answer.code, 0);
+        answer.address(attr::XOR_RELAYED_ADDRESS).unwrap()
+    }
+
+    fn bind(&mut self, number: u16, peer: SocketAddr) {
+        assert_eq!(
+            self.ask(Method::ChannelBind, |m| bind(number, peer)(m))
+                .code,
+            0
+        );
+    }
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn live(relay: &Relay) -> u64 {
+    relay
+        .stats()
+        .map(|stats| stats.allocations.load(Relaxed))
+        .sum()
+}
+
+#[test]
+fn two_callers_relayed_here_hear_each_other_over_each_transport_and_family() {
+    for ip in ["127.0.0.1", "::1"] {
+        let relay = start(ip, &[]);
+        let callers: [fn(&Relay, &'static str) -> Caller; 2] = [Caller::udp, Caller::tcp];
+        for first in callers {
+            for second in callers {
+                let (mut alice, mut bob) = (first(&relay, "alice"), second(&relay, "bob"));
+                let (a, b) = (alice.allocate(), bob.allocate());
+                alice.bind(0x4000, b);
+                bob.bind(0x7abc, a);
+                for size in [0, 1, 160, 1200, 9000] {
+                    let payload = vec![size as u8; size];
+                    alice.send(&channel_data(0x4000, &payload));
+                    assert_eq!(bob.receive(), channel_data(0x7abc, &payload));
+                    bob.send(&channel_data(0x7abc, &payload));
+                    assert_eq!(alice.receive(), channel_data(0x4000, &payload));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plain_peer_is_reached_by_indications_where_the_admin_allows_it() {
+    let relay = start("127.0.0.1", &["127.0.0.0/8"]);
+    let peer = UdpSocket::bind("127.0.0.2:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let peers = [peer.local_addr().unwrap()];
+    let mut alice = Caller::udp(&relay, "alice");
+    let address = alice.allocate();
+    assert_eq!(
+        alice
+            .ask(Method::CreatePermission, |m| permit(&peers)(m))
+            .code,
+        0
+    );
+    let data = alice.client.send_indication(peers[0], b"there");
+    alice.send(&data);
+    let mut buffer = [0; 100];
+    let (count, from) = peer.recv_from(&mut buffer).unwrap();
+    assert_eq!((&buffer[..count], from), (&b"there"[..], address));
+    peer.send_to(b"and back", address).unwrap();
+    let bytes = alice.receive();
+    let message = Message::parse(&bytes).unwrap();
+    assert_eq!(message.get(attr::DATA), Some(&b"and back"[..]));
+    let (to_peer, to_client) = relay.stats().fold((0, 0), |(a, b), stats| {
+        (
+            a + stats.to_peer.bytes.load(Relaxed),
+            b + stats.to_client.bytes.load(Relaxed),
+        )
+    });
+    assert_eq!((to_peer, to_client), (5, 8));
+}
+
+#[test]
+fn a_forbidden_peer_gets_no_packet() {
+    let relay = start("127.0.0.1", &[]);
+    let victim = UdpSocket::bind("127.0.0.2:0").unwrap();
+    victim.set_nonblocking(true).unwrap();
+    let peers = [victim.local_addr().unwrap()];
+    let mut alice = Caller::udp(&relay, "alice");
+    alice.allocate();
+    assert_eq!(
+        alice
+            .ask(Method::CreatePermission, |m| permit(&peers)(m))
+            .code,
+        403
+    );
+    assert_eq!(
+        alice
+            .ask(Method::ChannelBind, |m| bind(0x4000, peers[0])(m))
+            .code,
+        403
+    );
+    let data = alice.client.send_indication(peers[0], b"x");
+    alice.send(&data);
+    alice.send(&channel_data(0x4000, b"x"));
+    // An answer after them: they have been handled.
+    assert_eq!(alice.ask(Method::Refresh, |_| {}).code, 0);
+    let mut buffer = [0; 10];
+    assert_eq!(
+        victim.recv(&mut buffer).unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+}
+
+#[test]
+fn an_owner_can_be_ended_on_all_workers_and_the_sockets_are_given_back() {
+    let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let users = Arc::new(Users::default());
+    let relay = start_for(users.clone(), "127.0.0.1", &[]);
+    let mut callers: Vec<_> = (0..40).map(|_| Caller::udp(&relay, "alice")).collect();
+    let relays: Vec<_> = callers.iter_mut().map(Caller::allocate).collect();
+    assert_eq!(live(&relay), 40);
+    assert!(files() > 80);
+    let mut bob = Caller::tcp(&relay, "bob");
+    bob.allocate();
+    users.revoked.lock().unwrap().insert(Owner(1));
+    relay.review();
+    wait_until("alice's allocations end", || live(&relay) == 1);
+    // Their ports can be bound: nothing holds them.
+    for address in relays {
+        wait_until("a relay port is free", || UdpSocket::bind(address).is_ok());
+    }
+    assert_eq!(bob.ask(Method::Refresh, |_| {}).code, 0);
+    drop(bob);
+    wait_until("a closed stream ends its allocation", || live(&relay) == 0);
+}
+
+#[test]
+fn a_client_is_answered_from_the_address_that_it_asked() {
+    let listeners = Listeners::bind("[::]:0".parse().unwrap(), 2).unwrap();
+    let relay = serve(listeners, Arc::default(), "127.0.0.1", &[]);
+    let port = relay.address().port();
+    for ip in ["127.0.0.1", "127.0.0.3", "::1"] {
+        let ip: IpAddr = ip.parse().unwrap();
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = Client::new("alice").bare(Method::Binding, |_| {});
+        socket.send_to(&request, (ip, port)).unwrap();
+        let mut buffer = [0; 100];
+        let (_, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(from, SocketAddr::new(ip, port));
+        TcpStream::connect((ip, port)).unwrap();
+    }
+}
+
+#[test]
+fn a_stream_that_reads_slowly_loses_data_and_not_its_framing() {
+    let relay = start("127.0.0.1", &["127.0.0.0/8"]);
+    let peer = UdpSocket::bind("127.0.0.2:0").unwrap();
+    let mut alice = Caller::tcp(&relay, "alice");
+    let address = alice.allocate();
+    alice.bind(0x4000, peer.local_addr().unwrap());
+    // Far more than all buffers between hold.
+    let received = || -> u64 {
+        let to_client = |stats: &moznods_turn::stats::Stats| stats.to_client.packets.load(Relaxed);
+        relay.stats().map(to_client).sum()
+    };
+    let lost = || -> u64 {
+        relay
+            .stats()
+            .map(|stats| stats.dropped(Dropped::SendFailed))
+            .sum()
+    };
+    let mut number = 0_u32;
+    while lost() == 0 {
+        let mut payload = [0; 30_001];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        peer.send_to(&payload, address).unwrap();
+        number += 1;
+        assert!(number < 100_000);
+        wait_until("a datagram arrives", || received() >= u64::from(number));
+    }
+    // All that was taken comes out whole and in order, and what follows as well.
+    let taken = received() - lost();
+    let mut last = None;
+    for _ in 0..taken {
+        let message = alice.receive();
+        assert_eq!(message[..4], [0x40, 0, 0x75, 0x31]);
+        let number = u32::from_be_bytes(message[4..8].try_into().unwrap());
+        assert!(last < Some(number));
+        last = Some(number);
+    }
+    assert_eq!(alice.ask(Method::Refresh, |_| {}).code, 0);
+}
+
+#[test]
+fn a_burst_longer_than_one_turn_is_read_to_its_end() {
+    let relay = start("127.0.0.1", &[]);
+    let mut alice = Caller::tcp(&relay, "alice");
+    let requests: Vec<u8> = (0..3000)
+        .flat_map(|_| alice.client.bare(Method::Binding, |_| {}))
+        .collect();
+    let Wire::Tcp(stream) = &alice.wire else {
+        unreachable!()
+    };
+    let mut writer = stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || writer.write_all(&requests).unwrap());
+    // More than the limit answers are not had; each that is had is whole.
+    for _ in 0..100 {
+        let answer = alice.receive();
+        assert_eq!(alice.client.read(&answer).code, 0);
+    }
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_stream_that_is_not_turn_is_closed() {
+    let relay = start("127.0.0.1", &[]);
+    for rubbish in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0xFF; 64],
+        &[0x00, 0x03, 0xFF, 0xFC],
+    ] {
+        let mut stream = TcpStream::connect(relay.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(rubbish).unwrap();
+        let mut buffer = [0; 10];
+        match stream.read(&mut buffer) {
+            Ok(0) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+// Holds: two peers that offer at once, lose signals or begin anew always come to one agreed connection.
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Signal } from "../api/types";
+import { Peer, type PeerOptions, sdpSession } from "./peer";
+
+/** The signalling half of an RTCPeerConnection: states, rollback, and a need to negotiate, as the standard has them. */
+class FakeConnection {
+  static sessions = 0;
+  signalingState: RTCSignalingState = "stable";
+  connectionState: RTCPeerConnectionState = "new";
+  localDescription: RTCSessionDescriptionInit | null = null;
+  remoteDescription: RTCSessionDescriptionInit | null = null;
+  onnegotiationneeded: (() => void) | null = null;
+  onconnectionstatechange: (() => void) | null = null;
+  channel = { readyState: "connecting", send: vi.fn(), onopen: null, onmessage: null, onclose: null };
+  rollbacks = 0;
+  restarts = 0;
+  candidates: RTCIceCandidateInit[] = [];
+  private readonly session = ++FakeConnection.sessions;
+  private version = 0;
+
+  private need(): void {
+    queueMicrotask(() => {
+      if (this.signalingState === "stable") this.onnegotiationneeded?.();
+    });
+  }
+
+  createDataChannel() {
+    this.need();
+    return this.channel;
+  }
+
+  restartIce(): void {
+    this.restarts++;
+    this.need();
+  }
+
+  async setLocalDescription(): Promise<void> {
+    await Promise.resolve();
+    const type = this.signalingState === "have-remote-offer" ? "answer" : "offer";
+    this.localDescription = {
+      type,
+      sdp: `v=0\r\no=- ${this.session} ${++this.version} IN IP4 127.0.0.1\r\n`,
+    };
+    this.signalingState = type === "offer" ? "have-local-offer" : "stable";
+  }
+
+  async setRemoteDescription(description: RTCSessionDescriptionInit): Promise<void> {
+    await Promise.resolve();
+    if (description.type === "offer") {
+      if (this.signalingState === "have-local-offer") this.rollbacks++;
+      this.signalingState = "have-remote-offer";
+    } else {
+      if (this.signalingState !== "have-local-offer") throw new Error(`answer in ${this.signalingState}`);
+      this.signalingState = "stable";
+    }
+    this.remoteDescription = description;
+  }
+
+  async addIceCandidate(candidate: RTCIceCandidateInit): Promise<void> {
+    this.candidates.push(candidate);
+  }
+
+  become(state: RTCPeerConnectionState): void {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
+  }
+
+  async getStats(): Promise<RTCStatsReport> {
+    return new Map() as unknown as RTCStatsReport;
+  }
+
+  close(): void {
+    this.signalingState = "closed";
+    this.connectionState = "closed";
+  }
+}
+
+class Side {
+  connections: FakeConnection[] = [];
+  sent: Signal[] = [];
+  gone = 0;
+  peer: Peer;
+
+  constructor(polite: boolean) {
+    const options: PeerOptions = {
+      polite,
+      createConnection: () => {
+        const connection = new FakeConnection();
+        this.connections.push(connection);
+        return connection as unknown as RTCPeerConnection;
+      },
+      send: (signal) => this.sent.push(signal),
+      onChange: () => {},
+      onGone: () => this.gone++,
+      tracks: () => ({ audio: null, video: null }),
+      stream: {} as MediaStream,
+      mediaState: () => ({ audio: true, video: false }),
+    };
+    this.peer = new Peer(options);
+  }
+
+  get connection(): FakeConnection {
+    const connection = this.connections.at(-1);
+    if (connection === undefined) throw new Error("no connection");
+    return connection;
+  }
+}
+
+/** Carries what both have sent until neither has more to say. */
+async function exchange(a: Side, b: Side): Promise<void> {
+  for (let quiet = 0; quiet < 3; ) {
+    await vi.advanceTimersByTimeAsync(0);
+    const fromA = a.sent.splice(0);
+    const fromB = b.sent.splice(0);
+    quiet = fromA.length + fromB.length === 0 ? quiet + 1 : 0;
+    await Promise.all([
+      ...fromA.map((signal) => b.peer.receive(signal)),
+      ...fromB.map((signal) => a.peer.receive(signal)),
+    ]);
+  }
+}
+
+function agreed(a: Side, b: Side): void {
+  for (const side of [a, b]) expect(side.connection.signalingState).toBe("stable");
+  expect(sdpSession(a.connection.remoteDescription?.sdp)).toBe(
+    sdpSession(b.connection.localDescription?.sdp),
+  );
+  expect(sdpSession(b.connection.remoteDescription?.sdp)).toBe(
+    sdpSession(a.connection.localDescription?.sdp),
+  );
+}
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+describe("negotiation", () => {
+  it("begins on the impolite side, without a collision", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+    expect(polite.connection.rollbacks).toBe(0);
+    // The head start is over; nothing is said again.
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(polite.sent).toEqual([]);
+  });
+
+  it("begins on the polite side when the other stays silent", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await vi.advanceTimersByTimeAsync(0);
+    impolite.sent = [];
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(polite.sent.map((signal) => signal.type)).toEqual(["offer"]);
+  });
+
+  it("settles a collision: the polite side rolls back, the impolite one goes on", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await exchange(polite, impolite);
+    for (const side of [polite, impolite]) side.peer.resync();
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+    expect([polite.connection.rollbacks, impolite.connection.rollbacks]).toEqual([1, 0]);
+  });
+
+  it("repeats an offer that was lost, and takes the repetition of one that was not", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await vi.advanceTimersByTimeAsync(0);
+    const [lost] = impolite.sent.splice(0);
+    impolite.peer.resync();
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+    if (lost !== undefined) await polite.peer.receive(lost);
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+  });
+
+  it("begins again by itself when nothing comes of it", async () => {
+    const impolite = new Side(false);
+    await vi.advanceTimersByTimeAsync(0);
+    impolite.sent = [];
+    await impolite.peer.tick(Date.now() + 60_000);
+    expect(impolite.sent.map((signal) => signal.type)).toEqual(["offer"]);
+  });
+
+  it("takes an sdp that is plain text", async () => {
+    const polite = new Side(true);
+    await polite.peer.receive({ type: "offer", sdp: "v=0\r\no=- 99 1 IN IP4 127.0.0.1\r\n" });
+    expect(polite.sent.map((signal) => signal.type)).toEqual(["answer"]);
+  });
+});
+
+describe("a side that begins anew", () => {
+  it.each([true, false])("meets a fresh connection (polite: %s)", async (polite) => {
+    const [stays, leaves] = [new Side(polite), new Side(!polite)];
+    await exchange(stays, leaves);
+    const old = stays.connection;
+    const returned = new Side(!polite);
+    await exchange(stays, returned);
+    await vi.advanceTimersByTimeAsync(2_000);
+    await exchange(stays, returned);
+    agreed(stays, returned);
+    expect(old.signalingState).toBe("closed");
+    expect(stays.connections).toHaveLength(2);
+  });
+
+  it("comes together even when it first meets an offer of the old connection", async () => {
+    const [stays, leaves] = [new Side(false), new Side(true)];
+    await exchange(stays, leaves);
+    stays.peer.resync();
+    const returned = new Side(true);
+    await exchange(stays, returned);
+    await vi.advanceTimersByTimeAsync(2_000);
+    await exchange(stays, returned);
+    agreed(stays, returned);
+  });
+});
+
+describe("a connection that fails", () => {
+  it("is restarted and called lost meanwhile", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await exchange(polite, impolite);
+    polite.connection.become("connected");
+    expect(polite.peer.connected).toBe(true);
+    polite.connection.become("failed");
+    expect(polite.peer.link).toBe("lost");
+    expect(polite.connection.restarts).toBe(1);
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+  });
+
+  it("is left alone while it works", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await exchange(polite, impolite);
+    polite.connection.become("connected");
+    polite.peer.resync();
+    await vi.advanceTimersByTimeAsync(0);
+    expect([polite.connection.restarts, polite.sent]).toEqual([0, []]);
+  });
+});
+
+describe("candidates", () => {
+  it("are kept out until there is an offer they can belong to", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await polite.peer.receive({ type: "ice_candidate", candidate: { candidate: "early" } });
+    await exchange(polite, impolite);
+    await polite.peer.receive({ type: "ice_candidate", candidate: { candidate: "in time" } });
+    expect(polite.connection.candidates).toEqual([{ candidate: "in time" }]);
+  });
+});

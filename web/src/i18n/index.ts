@@ -1,0 +1,51 @@
+// The language that is chosen now, and what depends on it: texts, dates, times.
+
+import { computed, effect, signal } from "@preact/signals";
+import { CATALOGUES, format, type Key, type Language, type Params, preferred } from "./catalogue";
+
+export { type Key, LANGUAGES, type Language } from "./catalogue";
+
+const STORED = "moznods.language";
+
+export const language = signal<Language>(stored() ?? preferred(navigator.languages));
+
+function stored(): Language | null {
+  const value = localStorage.getItem(STORED);
+  return value === "en" || value === "ru" ? value : null;
+}
+
+export function setLanguage(value: Language): void {
+  localStorage.setItem(STORED, value);
+  language.value = value;
+}
+
+effect(() => {
+  document.documentElement.lang = language.value;
+});
+
+export function t(key: Key, params?: Params): string {
+  return format(CATALOGUES[language.value][key], language.value, params);
+}
+
+const formats = computed(() => ({
+  time: new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit" }),
+  day: new Intl.DateTimeFormat(language.value, { weekday: "long", day: "numeric", month: "long" }),
+  dayOfYear: new Intl.DateTimeFormat(language.value, { day: "numeric", month: "long", year: "numeric" }),
+  full: new Intl.DateTimeFormat(language.value, { dateStyle: "long", timeStyle: "short" }),
+}));
+
+export const formatTime = (date: Date): string => formats.value.time.format(date);
+export const formatFull = (date: Date): string => formats.value.full.format(date);
+
+/** "today", "yesterday", or the date; with the year when it is not this one. */
+export function formatDay(date: Date, now = new Date()): string {
+  if (isSameDay(date, now)) return t("today");
+  const yesterday = new Date(now);
+  yesterday.setDate(now.getDate() - 1);
+  if (isSameDay(date, yesterday)) return t("yesterday");
+  return (date.getFullYear() === now.getFullYear() ? formats.value.day : formats.value.dayOfYear).format(
+    date,
+  );
+}
+
+export const isSameDay = (a: Date, b: Date): boolean => a.toDateString() === b.toDateString();
