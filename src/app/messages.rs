@@ -1,5 +1,7 @@
 //! Messages and read marks.
 
+use std::sync::Arc;
+
 use moznods_signaling::Scope;
 use moznods_storage::{Listing, Message, MessageId, Page, RoomId, User};
 
@@ -35,18 +37,23 @@ impl App {
         if content.chars().count() > limits::MESSAGE {
             return Err(Error::field("content", Problem::TooLong(limits::MESSAGE)));
         }
+        // No database but SQLite takes it.
+        if content.contains('\0') {
+            return Err(Error::field("content", Problem::ControlCharacters));
+        }
+        let (hub, counter) = (Arc::clone(&self.hub), self.metrics.messages.clone());
+        let announce = move |message: &Message| {
+            counter.inc();
+            hub.send_to_scope(Scope::Chat(room), wire::chat_message(message));
+        };
         let stored = self
             .store
-            .add_message(room, author.id, content, now())
+            .add_message(room, author.id, content, now(), Box::new(announce))
             .await?;
-        let Some(message) = stored else {
+        if stored.is_none() {
             self.existing(room).await?;
-            return Err(Refusal::NotParticipant.into());
-        };
-        self.metrics.messages.inc();
-        self.hub
-            .send_to_scope(Scope::Chat(room), wire::chat_message(&message));
-        Ok(message)
+        }
+        Ok(stored.ok_or(Refusal::NotParticipant)?)
     }
 
     /// The user has read up to this message.

@@ -12,6 +12,7 @@ mod relay;
 mod rooms;
 mod sockets;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -129,6 +130,7 @@ impl App {
         self.refresh_access().await?;
         let signed_in: Vec<TokenHash> = self.hub.sign_ins().into_iter().map(TokenHash).collect();
         let living = self.store.living_tokens(signed_in.clone()).await?;
+        let living: HashSet<TokenHash> = living.into_iter().collect();
         for dead in signed_in.iter().filter(|token| !living.contains(token)) {
             self.hub.close(Whom::SignIn(dead.0), CloseReason::SignedOut);
         }

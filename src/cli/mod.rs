@@ -5,6 +5,7 @@ mod serve;
 mod turn;
 mod user;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -108,15 +109,14 @@ fn execute(cli: Cli) -> Outcome {
         Command::Serve => runtime.block_on(serve::run(config)),
         Command::User(command) => runtime.block_on(user::run(config, command)),
         Command::Turn(command) => runtime.block_on(turn::run(config, command)),
-        Command::Config(ConfigCommand::Check) => {
-            println!("The settings can be used.");
-            Ok(())
-        }
-        Command::Config(ConfigCommand::Print) => {
-            print!("{}", settings.print());
-            Ok(())
-        }
+        Command::Config(ConfigCommand::Check) => say("The settings can be used."),
+        Command::Config(ConfigCommand::Print) => say(settings.print().trim_end()),
     }
+}
+
+/// One line of output. `println!` would panic when nobody reads it.
+fn say(line: impl std::fmt::Display) -> Outcome {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
 /// The rules over the database of `config`, for one command.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Outcome, open_app};
+use super::{Failure, Outcome, open_app, say};
 use crate::app::App;
 use crate::config::{Config, Log, LogFormat};
 use crate::{http, relay};
@@ -103,12 +103,20 @@ async fn announce(app: &App, address: SocketAddr) -> Outcome {
         None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
         None => format!("http://{address}"),
     };
-    println!("MOznoDS {} serves {url}", env!("CARGO_PKG_VERSION"));
+    say(format_args!(
+        "MOznoDS {} serves {url}",
+        env!("CARGO_PKG_VERSION")
+    ))?;
     if let Some(token) = app.make_setup_token().await? {
-        println!("Become the administrator (once): {url}/#/setup/{token}");
+        say(format_args!(
+            "Become the administrator (once): {url}/#/setup/{token}"
+        ))?;
     }
     if let Some(code) = app.invite_code() {
-        println!("Invite code for registration: {}", code.expose());
+        say(format_args!(
+            "Invite code for registration: {}",
+            code.expose()
+        ))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use moznods_storage::Missing;
 
-use super::{Outcome, open_app};
+use super::{Outcome, open_app, say};
 use crate::config::{Config, host_of};
 use crate::wire::RelayJson;
 
@@ -41,14 +41,13 @@ pub async fn run(config: Config, command: Command) -> Outcome {
     };
     let written = RelayJson::new(&app.config, &credential, &host);
     if json {
-        println!("{}", serde_json::json!(written));
-        return Ok(());
+        return say(serde_json::json!(written));
     }
-    println!("username {}", written.username);
-    println!("password {}", written.password);
-    println!("ttl {}", written.ttl);
+    say(format_args!("username {}", written.username))?;
+    say(format_args!("password {}", written.password))?;
+    say(format_args!("ttl {}", written.ttl))?;
     for uri in &written.uris {
-        println!("uri {uri}");
+        say(format_args!("uri {uri}"))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use clap::{Args, Subcommand};
 use moznods_storage::Missing;
 
-use super::{Failure, Outcome, open_app};
+use super::{Failure, Outcome, open_app, say};
 use crate::app::NewAccount;
 use crate::config::Config;
 
@@ -83,34 +83,34 @@ pub async fn run(config: Config, command: Command) -> Outcome {
                 ..NewAccount::default()
             };
             let user = app.add_user(account, add.admin).await?;
-            println!("Added {} (id {}).", user.username, user.id);
+            say(format_args!("Added {} (id {}).", user.username, user.id))?;
         }
-        Command::List { json } => list(&app.users().await?, json),
+        Command::List { json } => list(&app.users().await?, json)?,
         Command::Block { name } => {
             let user = app.user_named(&name).await?;
             app.set_blocked(&user, true).await?;
-            println!("Blocked {}.", user.username);
+            say(format_args!("Blocked {}.", user.username))?;
         }
         Command::Unblock { name } => {
             let user = app.user_named(&name).await?;
             app.set_blocked(&user, false).await?;
-            println!("Unblocked {}.", user.username);
+            say(format_args!("Unblocked {}.", user.username))?;
         }
         Command::Passwd { name, .. } => {
             let user = app.user_named(&name).await?;
             app.set_password(&user, password).await?;
-            println!("Set the password of {}.", user.username);
+            say(format_args!("Set the password of {}.", user.username))?;
         }
         Command::Delete { name } => {
             let user = app.user_named(&name).await?;
             app.delete_user(&user).await?;
-            println!("Deleted {}.", user.username);
+            say(format_args!("Deleted {}.", user.username))?;
         }
     }
     Ok(())
 }
 
-fn list(users: &[moznods_storage::User], json: bool) {
+fn list(users: &[moznods_storage::User], json: bool) -> Outcome {
     if json {
         let written: Vec<_> = users
             .iter()
@@ -125,8 +125,7 @@ fn list(users: &[moznods_storage::User], json: bool) {
                 })
             })
             .collect();
-        println!("{}", serde_json::Value::from(written));
-        return;
+        return say(serde_json::Value::from(written));
     }
     for user in users {
         let state = match (user.blocked, user.is_admin) {
@@ -134,11 +133,12 @@ fn list(users: &[moznods_storage::User], json: bool) {
             (false, true) => "admin",
             (false, false) => "",
         };
-        println!(
+        say(format_args!(
             "{:>6}  {:<24}  {:<32}  {state}",
             user.id, user.username, user.email
-        );
+        ))?;
     }
+    Ok(())
 }
 
 /// From a prompt, twice the same; from the standard input when asked so or when it is no terminal.

@@ -189,9 +189,10 @@ fn parse<T: DeserializeOwned>(value: Value) -> ApiResult<T> {
         return Err(ApiError::Malformed);
     }
     serde_path_to_error::deserialize(value).map_err(|error| {
-        match error.path().to_string().as_str() {
-            "." => ApiError::Malformed,
-            path => ApiError::WrongType(path.to_owned()),
+        // The field itself, wherever in it the trouble is.
+        match error.path().to_string().split(['.', '[']).next() {
+            None | Some("") => ApiError::Malformed,
+            Some(field) => ApiError::WrongType(field.to_owned()),
         }
     })
 }

@@ -28,13 +28,13 @@ const BUFFER: usize = 8 * 1024;
 const MAX_WRITE_BUFFER: usize = 4 * 1024 * 1024;
 /// For the first frame with the token, where it stands neither in the query nor in the protocol.
 const TOKEN_WAIT: Duration = Duration::from_secs(10);
-const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_EVERY: Duration = Duration::from_secs(10);
 /// Without a sign of life for so long the connection counts as lost.
-const SILENCE: Duration = Duration::from_secs(50);
+const SILENCE: Duration = Duration::from_secs(25);
 /// For the other side to take one frame.
 const WRITE_WAIT: Duration = Duration::from_secs(20);
 /// For the closing handshake.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
 const PROTOCOL: &str = "moznods";
 
@@ -93,10 +93,10 @@ async fn upgrade(
         let gauge = &edge.app.metrics.websocket_connections;
         gauge.inc();
         let (sink, stream) = socket.split();
-        let mut wire = Wire { sink, stream };
-        let closing = converse(&edge, scope, token, lang, &mut wire).await;
+        let mut link = Link { sink, stream };
+        let closing = converse(&edge, scope, token, lang, &mut link).await;
         gauge.dec();
-        wire.close(closing).await;
+        link.close(closing).await;
     }))
 }
 
@@ -123,12 +123,12 @@ fn query_token(parts: &Parts) -> Option<String> {
         .map(|(_, value)| value.to_owned())
 }
 
-struct Wire {
+struct Link {
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
 }
 
-impl Wire {
+impl Link {
     /// `Err`: the connection is lost.
     async fn send(&mut self, message: Message) -> Result<(), ()> {
         match timeout(WRITE_WAIT, self.sink.send(message)).await {
@@ -178,14 +178,14 @@ async fn converse(
     scope: Scope,
     token: Option<String>,
     lang: Lang,
-    wire: &mut Wire,
+    link: &mut Link,
 ) -> Option<Closing> {
     let token = match token {
         Some(token) => token,
         None => {
             let mut serving = edge.serving.clone();
             tokio::select! {
-                token = timeout(TOKEN_WAIT, first_token(wire)) => match token {
+                token = timeout(TOKEN_WAIT, first_token(lang, link)) => match token {
                     Ok(token) => token?,
                     Err(_) => return Some((close::BAD_TOKEN, "no token")),
                 },
@@ -203,7 +203,7 @@ async fn converse(
             return Some((close::INTERNAL, "internal error"));
         }
     };
-    exchange(edge, &mut socket, lang, wire)
+    exchange(edge, &mut socket, lang, link)
         .await
         .map(|reason| match reason {
             CloseReason::TooSlow => (close::TOO_SLOW, "too slow"),
@@ -214,18 +214,18 @@ async fn converse(
 }
 
 /// Waits for `auth`; other frames are told that it is missing. `None`: the connection is lost.
-async fn first_token(wire: &mut Wire) -> Option<String> {
+async fn first_token(lang: Lang, link: &mut Link) -> Option<String> {
     loop {
-        let Received::Text(text) = wire.next().await? else {
+        let Received::Text(text) = link.next().await? else {
             continue;
         };
         match Inbound::parse(&text) {
             Ok(Inbound::Auth { token }) => return Some(token),
-            Ok(Inbound::Ping) => wire.send(frame(wire::pong())).await.ok()?,
+            Ok(Inbound::Ping) => link.send(frame(wire::pong())).await.ok()?,
             _ => {
                 let code = "authentication_required";
-                let detail = i18n::text(Lang::default(), code, None);
-                wire.send(frame(wire::error(code, &detail))).await.ok()?;
+                let detail = i18n::text(lang, code, None);
+                link.send(frame(wire::error(code, &detail))).await.ok()?;
             }
         }
     }
@@ -236,7 +236,7 @@ async fn exchange(
     edge: &Edge,
     socket: &mut Socket,
     lang: Lang,
-    wire: &mut Wire,
+    link: &mut Link,
 ) -> Option<CloseReason> {
     let mut closed = std::pin::pin!(socket.connection.closed());
     let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -246,7 +246,7 @@ async fn exchange(
         let outgoing = tokio::select! {
             biased;
             reason = &mut closed => return Some(reason),
-            received = wire.next() => {
+            received = link.next() => {
                 last_heard = Instant::now();
                 // Not to be cancelled: what is stored must also be told.
                 let answer = match received? {
@@ -271,7 +271,7 @@ async fn exchange(
         tokio::select! {
             biased;
             reason = &mut closed => return Some(reason),
-            sent = wire.send(outgoing) => sent.ok()?,
+            sent = link.send(outgoing) => sent.ok()?,
         }
     }
 }

@@ -18,4 +18,4 @@ mod store;
 pub use error::StorageError;
 pub use model::*;
 pub use sqlite::{DirectoryLock, Missing, SqliteStore};
-pub use store::Store;
+pub use store::{Announce, Store};

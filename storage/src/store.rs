@@ -11,6 +11,9 @@ use crate::{
 
 type Result<T> = std::result::Result<T, StorageError>;
 
+/// What is to be done with a message once it is stored.
+pub type Announce = Box<dyn FnOnce(&Message) + Send>;
+
 /// Everything that is kept. The clock is the caller's: methods that note a time are given it.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -106,13 +109,16 @@ pub trait Store: Send + Sync + 'static {
 
     // --- messages ---
 
-    /// `None`: the author does not take part in the room.
+    /// `None`: the author does not take part in the room. `announce` is called when the message is on the disk,
+    /// whether or not somebody still waits for the answer, and for all messages in the order of their ids: whoever
+    /// hears of one has heard of all before. It must not block.
     async fn add_message(
         &self,
         room: RoomId,
         author: UserId,
         content: String,
         now: Timestamp,
+        announce: Announce,
     ) -> Result<Option<Message>>;
     /// Newest first.
     async fn messages(&self, room: RoomId, page: Page) -> Result<Listing<Message>>;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, Socket, User};
+use crate::support::{SOON, Server, Socket, User};
 
 fn member(user: &User<'_>, name: &str, state: &str) -> Value {
     json!({"user_id": user.id, "username": name, "state": state})
@@ -187,4 +187,32 @@ async fn a_second_tab_takes_the_call_over() {
         .send(json!({"type": "offer", "data": {"target_user_id": ann.id, "sdp": "x"}}))
         .await;
     assert_eq!(new.next_of("offer").await["data"]["from_user_id"], bob.id);
+}
+
+/// The other side neither closes nor answers, as one whose network is gone.
+#[tokio::test]
+async fn who_falls_silent_leaves_the_call() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room_with(&[&bob]).await;
+    let path = format!("/ws/call/{room}/");
+    let mut of_ann = ann.socket(&path).await;
+    let mut of_bob = bob.socket(&path).await;
+    of_bob.send(json!({"type": "join_call"})).await;
+    of_ann.next_of("user_joined").await;
+    // Only a socket that is read answers pings.
+    let left = loop {
+        let frame = of_ann.next_within(3 * SOON).await;
+        if frame["type"] == "user_left" {
+            break frame;
+        }
+    };
+    assert_eq!(left["data"]["user_id"], bob.id);
+    let (_, view) = ann.get(&format!("/api/rooms/{room}/call-state/")).await;
+    assert_eq!(
+        view["participants"],
+        json!([member(&ann, "ann", "connecting")])
+    );
+    drop(of_bob);
 }

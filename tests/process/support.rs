@@ -225,6 +225,18 @@ pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, json)
 }
 
+/// The keys of an object, sorted.
+pub fn keys(object: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = object
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    keys.sort_unstable();
+    keys
+}
+
 /// Somebody who is signed in.
 pub struct User<'a> {
     server: &'a Server,
@@ -319,16 +331,23 @@ impl Socket {
     }
 
     async fn message(&mut self) -> Message {
-        loop {
-            let message = tokio::time::timeout(SOON, self.stream.next())
-                .await
-                .expect("a frame in time")
-                .expect("the connection is there")
-                .unwrap();
-            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
-                return message;
+        self.message_within(SOON).await
+    }
+
+    async fn message_within(&mut self, wait: Duration) -> Message {
+        let next = async {
+            loop {
+                let message = self.stream.next().await;
+                let message = message.expect("the connection is there").unwrap();
+                // The server asks now and then whether we live; that is not what is waited for.
+                if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                    return message;
+                }
             }
-        }
+        };
+        tokio::time::timeout(wait, next)
+            .await
+            .expect("a frame in time")
     }
 
     /// The next frame.
@@ -338,10 +357,12 @@ impl Socket {
 
     /// The next frame as it was written.
     pub async fn next_text(&mut self) -> String {
-        match self.message().await {
-            Message::Text(text) => text.to_string(),
-            other => panic!("no frame but {other:?}"),
-        }
+        text_of(self.message().await)
+    }
+
+    /// As [`Self::next`], for what may take longer.
+    pub async fn next_within(&mut self, wait: Duration) -> Value {
+        serde_json::from_str(&text_of(self.message_within(wait).await)).unwrap()
     }
 
     /// The next frame of this type; others are passed over.
@@ -369,6 +390,13 @@ impl Socket {
                 return frame.expect("a code").code.into();
             }
         }
+    }
+}
+
+fn text_of(message: Message) -> String {
+    match message {
+        Message::Text(text) => text.to_string(),
+        other => panic!("no frame but {other:?}"),
     }
 }
 

@@ -11,13 +11,15 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use rusqlite::Savepoint;
 use tokio::sync::watch;
 
 pub use connect::{DirectoryLock, Missing};
 
 use crate::{
-    Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room, RoomChange, RoomId,
-    RoomView, StorageError, Store, Timestamp, TokenHash, TokenOwner, User, UserId, UserKey,
+    Announce, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
+    RoomChange, RoomId, RoomView, StorageError, Store, Timestamp, TokenHash, TokenOwner, User,
+    UserId, UserKey,
 };
 use readers::Readers;
 use writer::Writer;
@@ -242,10 +244,15 @@ impl Store for SqliteStore {
         author: UserId,
         content: String,
         now: Timestamp,
+        announce: Announce,
     ) -> Result<Option<Message>> {
-        self.writer
-            .write(move |c| messages::add(c, room, author, &content, now))
-            .await
+        let add = move |c: &Savepoint<'_>| messages::add(c, room, author, &content, now);
+        let committed = |message: &Option<Message>| {
+            if let Some(message) = message {
+                announce(message);
+            }
+        };
+        self.writer.write_then(add, committed).await
     }
 
     async fn messages(&self, room: RoomId, page: Page) -> Result<Listing<Message>> {

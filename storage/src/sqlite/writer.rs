@@ -85,13 +85,31 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Savepoint<'_>) -> Result<T, StorageError> + Send + 'static,
     {
+        self.write_then(change, |_| {}).await
+    }
+
+    /// As [`Self::write`]; `committed` is called after the commit and before the answer, in the order of the changes.
+    pub(super) async fn write_then<T, F, C>(
+        &self,
+        change: F,
+        committed: C,
+    ) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Savepoint<'_>) -> Result<T, StorageError> + Send + 'static,
+        C: FnOnce(&T) + Send + 'static,
+    {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (answer, answered) = oneshot::channel();
         let change = move |connection: &mut Connection| -> Answer {
             let result = in_savepoint(connection, change);
-            // The asking side may have gone away; then nobody reads the answer.
-            Box::new(move |committed| {
-                let _ = answer.send(committed.and(result));
+            Box::new(move |outcome| {
+                let result = outcome.and(result);
+                if let Ok(value) = &result {
+                    committed(value);
+                }
+                // The asking side may have gone away; then nobody reads the answer.
+                let _ = answer.send(result);
             })
         };
         self.jobs

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moznods_storage::{
-    AdminGrant, NewUser, Page, RoomChange, RoomId, StorageError, Store, TokenHash, User, UserId,
-    UserKey,
+    AdminGrant, Message, NewUser, Page, RoomChange, RoomId, StorageError, Store, TokenHash, User,
+    UserId, UserKey,
 };
 
 /// Makes a test of every function below; `$store` returns a guard and an empty store.
@@ -25,7 +25,7 @@ macro_rules! tests {
             a_deleted_room_takes_all_with_it,
             invitations_are_kept_with_their_end,
             secrets_are_made_once,
-            many_writers_at_once_lose_nothing,
+            many_writers_at_once_lose_nothing_and_are_announced_in_order,
             a_failed_change_undoes_itself_alone,
         );
     };
@@ -71,8 +71,9 @@ async fn room(store: &Shared, owner: UserId, name: &str) -> RoomId {
 }
 
 async fn say(store: &Shared, room: RoomId, author: UserId, text: &str) -> i64 {
-    let message = store.add_message(room, author, text.to_owned(), 20).await;
-    message.unwrap().expect("a participant").id
+    let nothing = Box::new(|_: &Message| {});
+    let message = store.add_message(room, author, text.to_owned(), 20, nothing);
+    message.await.unwrap().expect("a participant").id
 }
 
 pub async fn names_and_mails_are_unique_whatever_their_case(store: Shared) {
@@ -283,9 +284,10 @@ pub async fn the_room_of_an_owner_who_leaves_goes_to_the_next(store: Shared) {
 pub async fn only_participants_write(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
-    let refused = store.add_message(room, bob.id, "x".to_owned(), 20).await;
-    assert!(refused.unwrap().is_none());
-    let text = "\u{0}Ünïcode 🦀\n";
+    let announce = Box::new(|_: &Message| panic!("there is nothing to announce"));
+    let refused = store.add_message(room, bob.id, "x".to_owned(), 20, announce);
+    assert!(refused.await.unwrap().is_none());
+    let text = "\u{1}Ünïcode 🦀\n";
     let id = say(&store, room, ann.id, text).await;
     let messages = store.messages(room, ALL).await.unwrap();
     assert_eq!(messages.count, 1);
@@ -359,38 +361,53 @@ pub async fn secrets_are_made_once(store: Shared) {
     store.ready().await.unwrap();
 }
 
-pub async fn many_writers_at_once_lose_nothing(store: Shared) {
-    const WRITERS: usize = 8;
-    const EACH: usize = 100;
+pub async fn many_writers_at_once_lose_nothing_and_are_announced_in_order(store: Shared) {
+    const WRITERS: i64 = 8;
+    const EACH: i64 = 100;
     let ann = user(&store, "ann").await;
     let room = room(&store, ann.id, "room").await;
+    let (announced, mut announcements) = tokio::sync::mpsc::unbounded_channel();
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
-            let store = Arc::clone(&store);
+            let (store, announced) = (Arc::clone(&store), announced.clone());
             tokio::spawn(async move {
                 for n in 0..EACH {
-                    say(&store, room, ann.id, &n.to_string()).await;
+                    let announced = announced.clone();
+                    let announce = Box::new(move |message: &Message| {
+                        announced.send(message.id).unwrap();
+                    });
+                    let message = store.add_message(room, ann.id, n.to_string(), 20, announce);
+                    message.await.unwrap().expect("a participant");
                 }
             })
         })
         .collect();
+    drop(announced);
     for writer in writers {
         writer.await.unwrap();
     }
     let messages = store.messages(room, ALL).await.unwrap();
-    assert_eq!(messages.count, i64::try_from(WRITERS * EACH).unwrap());
+    assert_eq!(messages.count, WRITERS * EACH);
+    let mut ids = Vec::new();
+    while let Some(id) = announcements.recv().await {
+        ids.push(id);
+    }
+    assert_eq!(i64::try_from(ids.len()).unwrap(), WRITERS * EACH);
+    assert!(ids.is_sorted());
 }
 
 pub async fn a_failed_change_undoes_itself_alone(store: Shared) {
     let ann = user(&store, "ann").await;
-    // The room is made before its owner is found missing; all of them wait together and share a transaction.
-    let (missing, good, other) = tokio::join!(
-        store.create_room(ann.id + 1, "none".to_owned(), false, 10),
+    let gone = user(&store, "gone").await;
+    store.delete_user(gone.id).await.unwrap();
+    // The direct room is made before its second participant is found missing; all wait together and share a transaction.
+    let (missing, good, taken) = tokio::join!(
+        store.direct_room(ann.id, gone.id, "none".to_owned(), 10),
         store.create_room(ann.id, "good".to_owned(), false, 10),
         store.create_user(new_user("ANN")),
     );
-    assert!(missing.is_err());
-    assert!(matches!(other, Err(StorageError::UsernameTaken)));
+    assert!(matches!(missing, Err(StorageError::NotFound)));
+    assert!(matches!(taken, Err(StorageError::UsernameTaken)));
     let rooms = store.rooms_of(ann.id, ALL).await.unwrap();
     assert_eq!(rooms.count, 1);
     assert_eq!(rooms.items[0].room.id, good.unwrap());

@@ -1,0 +1,232 @@
+//! REST: accounts and sign-in.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, Server, answer, keys};
+
+#[tokio::test]
+async fn signing_up_in_and_out() {
+    let server = Server::start(&[]);
+    let ann = server.user("Ann").await;
+    let login = |body: Value| server.request(Method::POST, "/api/auth/login/").json(&body);
+    for name in [
+        json!({"username": "ann"}),
+        json!({"username": "ANN@example.org"}),
+        json!({"email": "ann@EXAMPLE.org"}),
+    ] {
+        let mut body = name.clone();
+        body["password"] = PASSWORD.into();
+        let (status, answered) = answer(login(body)).await;
+        assert_eq!(
+            (status, &answered["user"]["id"]),
+            (200, &json!(ann.id)),
+            "{name}"
+        );
+    }
+    let form = [("username", "ann"), ("password", PASSWORD)];
+    let request = server.request(Method::POST, "/api/auth/login/").form(&form);
+    assert_eq!(answer(request).await.0, 200);
+
+    for (name, password) in [("ann", "wrong password"), ("nobody", PASSWORD)] {
+        let (status, answered) =
+            answer(login(json!({"username": name, "password": password}))).await;
+        assert_eq!(status, 401);
+        assert_eq!(keys(&answered), ["code", "detail"]);
+        assert_eq!(answered["code"], "invalid_credentials");
+    }
+
+    let bearer = server
+        .request(Method::GET, "/api/auth/me/")
+        .header("Authorization", format!("Bearer {}", ann.token));
+    assert_eq!(answer(bearer).await.0, 200);
+    let mut socket = ann.socket("/ws/notifications/").await;
+    socket.is_silent().await;
+    assert_eq!(ann.post("/api/auth/logout/", json!({})).await.0, 204);
+    assert_eq!(ann.get("/api/auth/me/").await.0, 401);
+    assert_eq!(socket.close_code().await, 4401);
+}
+
+#[tokio::test]
+async fn registration_names_every_field_that_is_wrong() {
+    let server = Server::start(&[]);
+    server.user("ann").await;
+    let good = || json!({"username": "bob", "email": "bob@example.org", "password": PASSWORD});
+    let long = |length| "x".repeat(length);
+    for (field, value, word) in [
+        ("username", json!(""), "empty"),
+        ("username", Value::Null, "empty"),
+        ("username", json!("ANN"), "taken"),
+        ("username", json!("a b"), "only"),
+        ("username", json!("a@b"), "only"),
+        ("username", json!(long(151)), "At most 150"),
+        ("username", json!(5), "type"),
+        ("email", json!(""), "empty"),
+        ("email", json!("bob"), "not an email"),
+        ("email", json!("Ann@Example.org"), "taken"),
+        ("password", json!("1234567"), "At least 8"),
+        ("password", json!(long(1025)), "At most 1024"),
+        ("display_name", json!(long(151)), "At most 150"),
+        ("display_name", json!("a\u{7}b"), "Control"),
+        ("setup_token", json!("guess"), "used"),
+    ] {
+        let mut body = good();
+        body[field] = value.clone();
+        let request = server.request(Method::POST, "/api/auth/register/");
+        let (status, answered) = answer(request.json(&body)).await;
+        assert_eq!(status, 400, "{field} {value}");
+        assert_eq!(answered["code"], "validation_error");
+        let said = answered[field][0].as_str().unwrap_or_default();
+        assert!(said.contains(word), "{field} {value}: {answered}");
+    }
+    let (status, answered) = answer(
+        server
+            .request(Method::POST, "/api/auth/register/")
+            .json(&json!({})),
+    )
+    .await;
+    assert_eq!(status, 400);
+    assert_eq!(keys(&answered), ["code", "email", "password", "username"]);
+
+    let russian = server
+        .request(Method::POST, "/api/auth/register/")
+        .header("Accept-Language", "ru-RU,ru;q=0.9,en;q=0.5")
+        .json(&json!({"username": "x"}));
+    let (_, answered) = answer(russian).await;
+    assert_eq!(answered["email"], json!(["Это поле не может быть пустым."]));
+}
+
+#[tokio::test]
+async fn registration_by_code_and_closed() {
+    let server = Server::start(&["--accounts-registration=code"]);
+    let line = server.line_with("Invite code");
+    let code = line.split_whitespace().last().unwrap();
+    let body = |name: &str, code: &str| json!({"username": name, "email": format!("{name}@x"), "password": PASSWORD, "invite_code": code});
+    let register = |body: Value| {
+        answer(
+            server
+                .request(Method::POST, "/api/auth/register/")
+                .json(&body),
+        )
+    };
+    let (status, answered) = register(body("ann", "wrong")).await;
+    assert_eq!(status, 400);
+    assert_eq!(keys(&answered), ["code", "invite_code"]);
+    assert_eq!(register(body("ann", code)).await.0, 201);
+
+    let closed = Server::start(&["--accounts-registration=closed"]);
+    let request = closed.request(Method::POST, "/api/auth/register/");
+    let (status, answered) = answer(request.json(&body("ann", ""))).await;
+    assert_eq!(
+        (status, &answered["code"]),
+        (403, &json!("registration_closed"))
+    );
+}
+
+#[tokio::test]
+async fn the_first_administrator_comes_by_a_link_that_works_once() {
+    let mut server = Server::start(&["--accounts-registration=closed"]);
+    let stale = setup_token(&server);
+    server.crash_and_restart();
+    let token = setup_token(&server);
+    assert_ne!(stale, token, "made anew at each start");
+    let register = |name: &str, token: &str| {
+        let body = json!({
+            "username": name, "email": format!("{name}@x"), "password": PASSWORD, "setup_token": token,
+        });
+        answer(
+            server
+                .request(Method::POST, "/api/auth/register/")
+                .json(&body),
+        )
+    };
+    assert_eq!(register("ann", &stale).await.0, 400);
+    let (status, answered) = register("ann", &token).await;
+    assert_eq!((status, &answered["user"]["is_admin"]), (201, &json!(true)));
+    let (status, answered) = register("bob", &token).await;
+    assert_eq!(status, 400);
+    assert_eq!(keys(&answered), ["code", "setup_token"]);
+
+    server.crash_and_restart();
+    server.signal("TERM");
+    assert!(server.ended().await.success());
+    assert!(!server.rest_of_output().contains("/#/setup/"));
+}
+
+fn setup_token(server: &Server) -> String {
+    let line = server.line_with("/#/setup/");
+    line.rsplit('/').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_profile_takes_a_name_and_no_picture() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let patch = || ann.request(Method::PATCH, "/api/auth/profile/");
+    let (status, user) = answer(patch().json(&json!({"display_name": " Ann B. "}))).await;
+    assert_eq!((status, &user["display_name"]), (200, &json!("Ann B.")));
+    let form = reqwest::multipart::Form::new().text("display_name", "Änn");
+    let (status, user) = answer(patch().multipart(form)).await;
+    assert_eq!((status, &user["display_name"]), (200, &json!("Änn")));
+    let file = reqwest::multipart::Part::bytes(vec![0; 100]).file_name("me.png");
+    let form = reqwest::multipart::Form::new().part("avatar", file);
+    let (status, answered) = answer(patch().multipart(form)).await;
+    assert_eq!(status, 400);
+    assert_eq!(keys(&answered), ["avatar", "code"]);
+    let (_, user) = answer(patch().json(&json!({"display_name": ""}))).await;
+    assert_eq!(user["display_name"], "ann");
+}
+
+#[tokio::test]
+async fn attempts_are_limited_by_address_and_account() {
+    let server = Server::start(&[
+        "--limits-enabled=true",
+        "--http-trusted-proxies=127.0.0.0/8",
+    ]);
+    let attempt = |name: String, from: &str| {
+        let body = json!({"username": name, "password": "wrong password"});
+        server
+            .request(Method::POST, "/api/auth/login/")
+            .header("X-Forwarded-For", from)
+            .json(&body)
+            .send()
+    };
+    let first_refused = |count: usize| format!("refused within {count} attempts");
+    let mut refused = None;
+    for n in 0..30 {
+        let response = attempt(format!("user{n}"), "198.51.100.1").await.unwrap();
+        if response.status() == 429 {
+            refused = Some(response);
+            break;
+        }
+    }
+    let refused = refused.unwrap_or_else(|| panic!("{}", first_refused(30)));
+    let wait: u64 = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(wait >= 1);
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["code"], "rate_limited");
+    // Whoever writes a header of his own in front of the proxy's is still himself.
+    let response = attempt("user99".into(), "203.0.113.9, 198.51.100.1")
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 429);
+    let mut statuses = Vec::new();
+    for n in 0..15 {
+        let from = format!("2001:db8:{n}::1");
+        statuses.push(
+            attempt("victim".into(), &from)
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+        );
+    }
+    assert!(
+        statuses.starts_with(&[401]) && statuses.ends_with(&[429]),
+        "{statuses:?}"
+    );
+}

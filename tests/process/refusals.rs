@@ -1,0 +1,358 @@
+//! REST: what is refused, with status and code.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Server, User, answer};
+
+/// What one user may not do, and how it is refused: method, path, body, status, code.
+type Refused<'a> = (&'a str, String, Value, u16, &'a str);
+
+async fn is_refused(user: &User<'_>, cases: &[Refused<'_>]) {
+    for (method, path, body, status, code) in cases {
+        let request = user.request(method.parse().unwrap(), path).json(body);
+        let (got, answered) = answer(request).await;
+        let got = (got, answered["code"].as_str().unwrap_or_default());
+        assert_eq!(got, (*status, *code), "{method} {path} {body}: {answered}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_stranger_to_a_room_may_not_do() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let eve = server.user("eve").await;
+    let room = ann.room("secret").await;
+    let path = format!("/api/chat/{room}/messages/");
+    let message = ann.done(&path, json!({"content": "x"})).await["id"].clone();
+    let rooms = |path: &str| format!("/api/rooms/{room}/{path}");
+    let denied = "permission_denied";
+    is_refused(
+        &eve,
+        &[
+            ("GET", rooms(""), json!({}), 403, denied),
+            ("PATCH", rooms(""), json!({"name": "x"}), 403, denied),
+            ("DELETE", rooms(""), json!({}), 403, denied),
+            (
+                "POST",
+                rooms("join/"),
+                json!({}),
+                403,
+                "invitation_required",
+            ),
+            ("POST", rooms("leave/"), json!({}), 403, denied),
+            ("POST", rooms("pin/"), json!({}), 403, denied),
+            ("GET", rooms("participants/"), json!({}), 403, denied),
+            (
+                "POST",
+                rooms("add-participant/"),
+                json!({"id": eve.id}),
+                403,
+                denied,
+            ),
+            (
+                "POST",
+                rooms("remove-participant/"),
+                json!({"id": ann.id}),
+                403,
+                denied,
+            ),
+            ("GET", rooms("call-state/"), json!({}), 403, denied),
+            ("POST", rooms("invite/"), json!({}), 403, denied),
+            ("GET", rooms("messages/"), json!({}), 403, denied),
+            ("GET", path.clone(), json!({}), 403, denied),
+            ("POST", path, json!({"content": "x"}), 403, denied),
+            (
+                "POST",
+                format!("/api/chat/messages/{message}/read/"),
+                json!({}),
+                403,
+                denied,
+            ),
+        ],
+    )
+    .await;
+    let (_, page) = eve.get("/api/rooms/").await;
+    assert_eq!(page["count"], 0);
+}
+
+#[tokio::test]
+async fn what_nobody_may_do_in_a_room() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room_with(&[&bob]).await;
+    let rooms = |path: &str| format!("/api/rooms/{room}/{path}");
+    let messages = rooms("messages/");
+    let invalid = "validation_error";
+    is_refused(
+        &ann,
+        &[
+            (
+                "POST",
+                "/api/rooms/".into(),
+                json!({"name": "  "}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                "/api/rooms/".into(),
+                json!({"name": "x".repeat(256)}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                "/api/rooms/".into(),
+                json!({"name": ["x"]}),
+                400,
+                invalid,
+            ),
+            ("POST", "/api/rooms/".into(), json!([1]), 400, "parse_error"),
+            ("PATCH", rooms(""), json!({"name": ""}), 400, invalid),
+            ("GET", "/api/rooms/0/".into(), json!({}), 404, "not_found"),
+            ("GET", "/api/rooms/-1/".into(), json!({}), 404, "not_found"),
+            ("GET", "/api/rooms/x/".into(), json!({}), 404, "not_found"),
+            (
+                "GET",
+                "/api/rooms/99999999999999999999/".into(),
+                json!({}),
+                404,
+                "not_found",
+            ),
+            (
+                "POST",
+                rooms("join/"),
+                json!({}),
+                400,
+                "already_participant",
+            ),
+            (
+                "POST",
+                rooms("add-participant/"),
+                json!({"id": bob.id}),
+                400,
+                "already_participant",
+            ),
+            (
+                "POST",
+                rooms("add-participant/"),
+                json!({"username": "x"}),
+                404,
+                "not_found",
+            ),
+            ("POST", rooms("add-participant/"), json!({}), 400, invalid),
+            (
+                "POST",
+                rooms("remove-participant/"),
+                json!({"email": "x@x"}),
+                404,
+                "not_found",
+            ),
+            (
+                "POST",
+                rooms("invite/"),
+                json!({"expires_in_hours": 0}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                rooms("invite/"),
+                json!({"expires_in_hours": i64::MAX}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                rooms("invite/"),
+                json!({"expires_in_hours": "soon"}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                "/api/rooms/direct/".into(),
+                json!({"user_id": ann.id}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                "/api/rooms/direct/".into(),
+                json!({"user_id": 999}),
+                404,
+                "not_found",
+            ),
+            ("POST", "/api/rooms/direct/".into(), json!({}), 400, invalid),
+            (
+                "POST",
+                messages.clone(),
+                json!({"content": " \n\t"}),
+                400,
+                invalid,
+            ),
+            ("POST", messages.clone(), json!({}), 400, invalid),
+            (
+                "POST",
+                messages.clone(),
+                json!({"content": "x".repeat(8001)}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                messages.clone(),
+                json!({"content": "x", "attachment_ids": [1]}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                messages.clone(),
+                json!({"content": "x", "attachment_ids": "1"}),
+                400,
+                invalid,
+            ),
+            (
+                "POST",
+                messages.clone(),
+                json!({"content": "x".repeat(70_000)}),
+                413,
+                "payload_too_large",
+            ),
+            ("GET", format!("{messages}?page=0"), json!({}), 400, invalid),
+            (
+                "GET",
+                format!("{messages}?page_size=x"),
+                json!({}),
+                400,
+                invalid,
+            ),
+            ("PUT", messages, json!({}), 405, "method_not_allowed"),
+            (
+                "POST",
+                "/api/chat/messages/999/read/".into(),
+                json!({}),
+                404,
+                "not_found",
+            ),
+            ("GET", "/api/nothing/".into(), json!({}), 404, "not_found"),
+            ("POST", "/api".into(), json!({}), 404, "not_found"),
+        ],
+    )
+    .await;
+    is_refused(
+        &bob,
+        &[
+            (
+                "PATCH",
+                rooms(""),
+                json!({"name": "x"}),
+                403,
+                "permission_denied",
+            ),
+            ("DELETE", rooms(""), json!({}), 403, "permission_denied"),
+            (
+                "POST",
+                rooms("remove-participant/"),
+                json!({"id": ann.id}),
+                403,
+                "permission_denied",
+            ),
+        ],
+    )
+    .await;
+    for (kind, body, status, code) in [
+        ("application/json", "{", 400, "parse_error"),
+        ("text/plain", "x", 415, "unsupported_media_type"),
+        ("multipart/form-data", "x", 400, "parse_error"),
+    ] {
+        let request = ann
+            .request(Method::POST, "/api/rooms/")
+            .header("Content-Type", kind)
+            .body(body);
+        let (got, answered) = answer(request).await;
+        assert_eq!(
+            (got, answered["code"].as_str()),
+            (status, Some(code)),
+            "{kind}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_direct_room_is_the_same_for_both_and_for_nobody_else() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let eve = server.user("eve").await;
+    let room = ann
+        .done("/api/rooms/direct/", json!({"user_id": bob.id}))
+        .await;
+    assert_eq!(
+        (&room["name"], &room["is_direct"]),
+        (&json!("DM: ann & bob"), &json!(true))
+    );
+    let again = bob
+        .done("/api/rooms/direct/", json!({"user_id": ann.id}))
+        .await;
+    assert_eq!(again["id"], room["id"]);
+    let rooms = |path: &str| format!("/api/rooms/{}/{path}", room["id"]);
+    let denied = "permission_denied";
+    is_refused(
+        &ann,
+        &[
+            (
+                "POST",
+                rooms("add-participant/"),
+                json!({"id": eve.id}),
+                403,
+                denied,
+            ),
+            (
+                "POST",
+                rooms("remove-participant/"),
+                json!({"id": bob.id}),
+                403,
+                denied,
+            ),
+            ("POST", rooms("invite/"), json!({}), 403, denied),
+            ("PATCH", rooms(""), json!({"is_public": true}), 403, denied),
+        ],
+    )
+    .await;
+    is_refused(&eve, &[("POST", rooms("join/"), json!({}), 403, denied)]).await;
+}
+
+#[tokio::test]
+async fn without_a_token_there_is_nothing() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let room = ann.room("room").await;
+    for (method, path) in [
+        ("GET", "/api/auth/me/".to_owned()),
+        ("POST", "/api/auth/logout/".to_owned()),
+        ("PATCH", "/api/auth/profile/".to_owned()),
+        ("GET", "/api/rooms/".to_owned()),
+        ("GET", format!("/api/rooms/{room}/")),
+        ("GET", format!("/api/chat/{room}/messages/")),
+        ("GET", "/api/turn/credentials/".to_owned()),
+    ] {
+        for header in [
+            None,
+            Some("Token nonsense"),
+            Some("Basic eDp5"),
+            Some("Token"),
+        ] {
+            let mut request = server.request(method.parse().unwrap(), &path);
+            if let Some(header) = header {
+                request = request.header("Authorization", header);
+            }
+            let (status, answered) = answer(request).await;
+            assert_eq!(status, 401, "{path} {header:?}");
+            assert_eq!(answered["code"], "authentication_required");
+        }
+    }
+}
