@@ -6,6 +6,7 @@ mod calls;
 mod chat;
 mod commands;
 mod refusals;
+mod relay;
 mod rooms;
 mod server;
 mod startup;

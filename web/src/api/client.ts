@@ -116,5 +116,3 @@ export function createApi(access: Access) {
     turnCredentials: () => request<TurnCredentials>("GET", "/api/turn/credentials/"),
   };
 }
-
-export type Api = ReturnType<typeof createApi>;

@@ -11,8 +11,6 @@ export function IconButton(props: {
   label: string;
   onClick: () => void;
   tone?: "plain" | "danger" | "off" | "filled";
-  pressed?: boolean;
-  disabled?: boolean;
 }): JSX.Element {
   return (
     <button
@@ -20,8 +18,6 @@ export function IconButton(props: {
       class={`icon-button ${props.tone ?? "plain"}`}
       title={props.label}
       aria-label={props.label}
-      aria-pressed={props.pressed}
-      disabled={props.disabled}
       onClick={props.onClick}
     >
       <Icon name={props.icon} />

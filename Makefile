@@ -1,0 +1,59 @@
+# Entry points. Each does its own set-up; `scripts/setup` says what it installs.
+.DEFAULT_GOAL := help
+.PHONY: help run web build test test-rust test-web test-browser lint fmt clean
+
+CARGO ?= cargo
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Build all and serve http://localhost:8080 (ARGS="--http-listen ...")
+	@scripts/setup run
+	@$(MAKE) --no-print-directory build
+	@exec target/release/moznods serve $(ARGS)
+
+web: web/dist/index.html ## Build the web client into web/dist
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json web/index.html web/vite.config.ts web/tsconfig.json \
+		$(shell find web/src -type f 2>/dev/null) $(wildcard locales/*.json)
+	cd web && npm run --silent build
+	@touch $@
+
+build: web ## Build target/release/moznods with the web client inside
+	$(CARGO) build --release --locked
+
+test: ## Run all tests
+	@scripts/setup test
+	@$(MAKE) --no-print-directory test-web test-rust test-browser
+
+test-web: web/node_modules/.package-lock.json
+	cd web && npm test
+
+test-rust: web
+	$(CARGO) test --workspace --locked
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package.json tests/browser/package-lock.json
+	cd tests/browser && npm ci --no-audit --no-fund
+	@touch $@
+
+test-browser: web tests/browser/node_modules/.package-lock.json
+	$(CARGO) build --locked
+	cd tests/browser && npm test
+
+lint: ## Check formatting and lint everything
+	@scripts/setup lint
+	@$(MAKE) --no-print-directory web
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	cd web && npm run --silent lint
+
+fmt: web/node_modules/.package-lock.json ## Format everything
+	$(CARGO) fmt --all
+	cd web && npm run --silent format
+
+clean: ## Remove what was built; data stays
+	rm -rf target web/dist web/node_modules tests/browser/node_modules
