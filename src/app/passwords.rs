@@ -1,10 +1,11 @@
-//! Argon2id off the async threads, a bounded number at once.
+//! Argon2id off the async threads, a bounded number at once, each in memory that is kept: an allocator that is given
+//! 19 MiB back by ever other threads holds on to many times that.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
 
 use super::{Refusal, Result};
@@ -20,59 +21,98 @@ const NOBODY: &str =
 
 pub(super) struct Passwords {
     turns: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    places: Semaphore,
+    /// Never more than there are turns.
+    idle_memory: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 impl Passwords {
     pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Passwords {
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
-            places: Arc::new(Semaphore::new(MAX_WAITING)),
+            turns: Arc::new(Semaphore::new(cores.min(AT_ONCE))),
+            places: Semaphore::new(MAX_WAITING),
+            idle_memory: Arc::default(),
         }
     }
 
     /// A PHC string.
     pub async fn hash(&self, password: String) -> Result<String> {
-        self.run(move || {
-            Argon2::default()
-                .hash_password(password.as_bytes())
-                .map(|hash| hash.to_string())
-        })
-        .await?
-        .map_err(|_| Refusal::Overloaded.into())
+        self.run(move |memory| hash(&password, memory))
+            .await?
+            .ok_or_else(|| Refusal::Overloaded.into())
     }
 
     /// Takes the same time whether there is a `hash` or not.
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
-        self.run(move || {
+        self.run(move |memory| {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
-            let right = PasswordHash::new(&hash).is_ok_and(|hash| {
-                Argon2::default()
-                    .verify_password(password.as_bytes(), &hash)
-                    .is_ok()
-            });
-            known && right
+            verify(&password, &hash, memory).unwrap_or(false) && known
         })
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
+    ) -> Result<T> {
         let overloaded = || Refusal::Overloaded;
         let _place = self.places.try_acquire().map_err(|_| overloaded())?;
         let turn = Arc::clone(&self.turns)
             .acquire_owned()
             .await
             .map_err(|_| overloaded())?;
+        let idle = Arc::clone(&self.idle_memory);
         // The turn goes along: a caller that gives up does not free it before the work is done.
         let work = move || {
             let _turn = turn;
-            work()
+            let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = idle().pop();
+            let mut memory = kept.unwrap_or_default();
+            let result = work(&mut memory);
+            idle().push(memory);
+            result
         };
         Ok(tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| overloaded())?)
     }
+}
+
+/// `None`: the machine has no randomness to give.
+fn hash(password: &str, memory: &mut Vec<Block>) -> Option<String> {
+    let mut salt = [0; 16];
+    SystemRandom::new().fill(&mut salt).ok()?;
+    let params = Params::default();
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).ok()?,
+        salt: Some(Salt::new(&salt).ok()?),
+        hash: Some(output(password, &salt, &params, memory)?),
+    };
+    Some(hash.to_string())
+}
+
+/// `None`: `hash` is none of ours.
+fn verify(password: &str, hash: &str, memory: &mut Vec<Block>) -> Option<bool> {
+    let hash = PasswordHash::new(hash).ok()?;
+    if hash.algorithm != Algorithm::Argon2id.ident() {
+        return None;
+    }
+    let params = Params::try_from(&hash).ok()?;
+    // Outputs are compared in constant time.
+    Some(output(password, hash.salt.as_ref()?, &params, memory)? == hash.hash?)
+}
+
+fn output(password: &str, salt: &[u8], params: &Params, memory: &mut Vec<Block>) -> Option<Output> {
+    memory.resize(params.block_count(), Block::default());
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory)
+        .ok()?;
+    Output::new(&output).ok()
 }
 
 #[cfg(test)]
@@ -82,12 +122,33 @@ mod tests {
     #[test]
     fn unknown_users_cost_what_known_ones_do() {
         let nobody = PasswordHash::new(NOBODY).unwrap();
-        let real = Argon2::default().hash_password(b"x").unwrap();
+        let real = hash("x", &mut Vec::new()).unwrap();
+        let real = PasswordHash::new(&real).unwrap();
         assert_eq!(nobody.algorithm, real.algorithm);
         assert_eq!(nobody.params.as_str(), real.params.as_str());
         assert_eq!(
             nobody.hash.map(|hash| hash.len()),
             real.hash.map(|hash| hash.len())
         );
+    }
+
+    #[test]
+    fn a_password_fits_its_own_hash_alone_in_memory_used_before() {
+        let memory = &mut Vec::new();
+        let (first, second) = (hash("one", memory).unwrap(), hash("one", memory).unwrap());
+        assert_ne!(first, second, "salted");
+        for hash in [&first, &second] {
+            assert_eq!(verify("one", hash, memory), Some(true));
+            assert_eq!(verify("two", hash, memory), Some(false));
+        }
+        assert_eq!(verify("one", "", memory), None);
+    }
+
+    #[test]
+    fn hashes_are_those_of_other_programs() {
+        use argon2::password_hash::PasswordVerifier;
+        let hash = hash("one", &mut Vec::new()).unwrap();
+        let hash = PasswordHash::new(&hash).unwrap();
+        Argon2::default().verify_password(b"one", &hash).unwrap();
     }
 }

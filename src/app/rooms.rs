@@ -70,13 +70,12 @@ impl App {
             .await?
             .ok_or(Refusal::NotFound)?;
         let name = format!("DM: {} & {}", user.username, other.username);
-        let (room, made) = self
+        let (room, came) = self
             .store
             .direct_room(user.id, other.id, name, now())
             .await?;
-        if made {
-            self.announce_room(room, user.id).await?;
-            self.announce_room(room, other.id).await?;
+        for user in came {
+            self.announce_room(room, user).await?;
         }
         self.room(user, room).await
     }

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use moznods_storage::{Missing, SqliteStore, StorageError};
 
@@ -89,7 +90,10 @@ type Outcome = Result<(), Failure>;
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return bad_usage(&error),
+    };
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -97,6 +101,26 @@ pub fn run() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Help and version as clap prints them; what is wrong, without the usage below it, on one line.
+fn bad_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nobody reads it: then there is nobody to tell.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let end = ["Usage:", "For more information"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min();
+    let words: Vec<&str> = text[..end.unwrap_or(text.len())]
+        .split_whitespace()
+        .collect();
+    eprintln!("moznods: {}", words.join(" ").replace(" tip: ", "; "));
+    ExitCode::from(2)
 }
 
 fn execute(cli: Cli) -> Outcome {

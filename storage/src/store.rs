@@ -58,15 +58,15 @@ pub trait Store: Send + Sync + 'static {
         is_public: bool,
         now: Timestamp,
     ) -> Result<RoomId>;
-    /// The room of these two, and whether it was made just now (then with `name`, owned by `asking`).
-    /// Takes both of them (back) in.
+    /// The room of these two, made with `name` and owned by `asking` if there is none, and those of them that were
+    /// not in it: both take part now.
     async fn direct_room(
         &self,
         asking: UserId,
         other: UserId,
         name: String,
         now: Timestamp,
-    ) -> Result<(RoomId, bool)>;
+    ) -> Result<(RoomId, Vec<UserId>)>;
     async fn room(&self, room: RoomId) -> Result<Option<Room>>;
     /// `None` also when `viewer` does not take part.
     async fn room_view(&self, room: RoomId, viewer: UserId) -> Result<Option<RoomView>>;

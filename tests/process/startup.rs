@@ -72,9 +72,23 @@ fn a_start_that_fails_says_why_in_one_line_and_leaves_nothing() {
         ],
         "data_dir = \"file/data\": Not a directory (os error 20); expected a directory that can be written",
     );
-    let output = run(path, &["serve", "--no-such-setting"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert_eq!(run(path, &["user", "add"]).status.code(), Some(2));
+    is_refused(
+        path,
+        &["serve", "--http-lsten=x"],
+        "unexpected argument '--http-lsten' found; a similar argument exists: '--http-listen'",
+    );
+    is_refused(
+        path,
+        &["user", "add"],
+        "the following required arguments were not provided: --username <USERNAME> --email <EMAIL>",
+    );
+    is_refused(
+        path,
+        &["turn", "credential", "--user=x", "--ttl=0"],
+        "invalid value '0' for '--ttl <SECONDS>': 0 is not in 1..=31536000",
+    );
+    let help = run(path, &["--help"]);
+    assert!(help.status.success() && text(&help.stdout).contains("Usage: moznods"));
 }
 
 #[tokio::test]

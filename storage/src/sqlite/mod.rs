@@ -146,7 +146,7 @@ impl Store for SqliteStore {
         other: UserId,
         name: String,
         now: Timestamp,
-    ) -> Result<(RoomId, bool)> {
+    ) -> Result<(RoomId, Vec<UserId>)> {
         self.writer
             .write(move |c| rooms::direct(c, asking, other, &name, now))
             .await

@@ -51,22 +51,23 @@ pub(super) fn direct(
     other: UserId,
     name: &str,
     now: Timestamp,
-) -> Result<(RoomId, bool)> {
+) -> Result<(RoomId, Vec<UserId>)> {
     let (low, high) = (asking.min(other), asking.max(other));
-    let made = c
-        .prepare_cached(
-            "INSERT INTO rooms (name, owner_id, is_public, direct_low, direct_high, created_at, updated_at)
-             VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![name, asking, low, high, now])?
-        == 1;
+    c.prepare_cached(
+        "INSERT INTO rooms (name, owner_id, is_public, direct_low, direct_high, created_at, updated_at)
+         VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![name, asking, low, high, now])?;
     let room = c
         .prepare_cached("SELECT id FROM rooms WHERE direct_low = ? AND direct_high = ?")?
         .query_row([low, high], |row| row.get(0))?;
+    let mut came = Vec::new();
     for user in [asking, other] {
-        add_participant(c, room, user, now)?;
+        if add_participant(c, room, user, now)?.is_some() {
+            came.push(user);
+        }
     }
-    Ok((room, made))
+    Ok((room, came))
 }
 
 pub(super) fn get(c: &Connection, room: RoomId) -> Result<Option<Room>> {

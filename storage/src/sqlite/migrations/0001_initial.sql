@@ -63,7 +63,8 @@ CREATE TABLE messages (
     content    TEXT    NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX messages_by_room ON messages (room_id, id);
+-- With the author, so that unread messages are counted in the index alone.
+CREATE INDEX messages_by_room ON messages (room_id, id, author_id);
 
 CREATE TABLE secrets (
     name  TEXT PRIMARY KEY,
