@@ -63,6 +63,8 @@ describe("a call", () => {
     await anna.page.getByRole("button", { name: "Video call" }).click();
     await boris.page.getByRole("button", { name: "Video call" }).click();
     await Promise.all([seesMovement(anna), seesMovement(boris)]);
+    // Not by way of the server that is going to be killed.
+    for (const person of [anna, boris]) await person.page.locator('.tile[data-link="direct"]').waitFor();
   });
   after(async () => {
     await browser?.close();
