@@ -3,6 +3,8 @@
 .PHONY: help run web build test test-rust test-web test-browser lint fmt clean
 
 CARGO ?= cargo
+# Where scripts/setup puts a newer Node than the machine has.
+export PATH := $(CURDIR)/target/node/node_modules/node/bin:$(PATH)
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
