@@ -163,7 +163,11 @@ describe("two people", () => {
         const value = await person.page.evaluate(() => {
           const video = document.querySelector(".tile video:not(.mirrored)");
           const audio = document.querySelector("audio");
-          return { width: video?.videoWidth, at: video?.currentTime, sounding: audio !== null && !audio.paused };
+          return {
+            width: video?.videoWidth,
+            at: video?.currentTime,
+            sounding: audio !== null && !audio.paused,
+          };
         });
         return { done: value.width > 0 && value.at > 0 && value.sounding, value };
       });
@@ -175,7 +179,11 @@ describe("two people", () => {
     const first = await reading(server, people);
     const last = await until(`${COMPARED_BYTES} bytes are sent`, async () => {
       const value = await reading(server, people);
-      return { done: value.sent - first.sent >= COMPARED_BYTES && value.received - first.received >= COMPARED_BYTES / 2, value };
+      return {
+        done:
+          value.sent - first.sent >= COMPARED_BYTES && value.received - first.received >= COMPARED_BYTES / 2,
+        value,
+      };
     });
     const span = (name) => [last.before[name] - first.after[name], last.after[name] - first.before[name]];
     agrees("to peers", last.sent - first.sent, ...span("toPeer"));
@@ -221,7 +229,9 @@ describe("two people", () => {
     await boris.page.getByRole("button", { name: "Leave the call" }).click();
     for (const person of people) {
       await until(`no connection of ${person.username} is left open`, async () => {
-        const value = await person.page.evaluate(() => window.connections.map((connection) => connection.signalingState));
+        const value = await person.page.evaluate(() =>
+          window.connections.map((connection) => connection.signalingState),
+        );
         return { done: value.every((state) => state === "closed"), value };
       });
     }
@@ -232,7 +242,8 @@ describe("two people", () => {
   });
 
   it("find every acknowledged message after the server was killed", async () => {
-    for (let number = 1; number <= 20; number++) await say(number % 2 === 0 ? anna : boris, `Message ${number}`);
+    for (let number = 1; number <= 20; number++)
+      await say(number % 2 === 0 ? anna : boris, `Message ${number}`);
     await server.kill();
     for (const person of people) await person.page.getByText("No connection to the server").first().waitFor();
     await server.run();

@@ -71,15 +71,22 @@ export class Server {
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
     // Settings of whoever runs the tests are not settings of the tests.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MOZNODS_")));
-    this.process = spawn(binary, ["serve", ...flags], { stdio: ["ignore", "pipe", "pipe"], cwd: this.dataDir, env });
+    const env = Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !name.startsWith("MOZNODS_")),
+    );
+    this.process = spawn(binary, ["serve", ...flags], {
+      stdio: ["ignore", "pipe", "pipe"],
+      cwd: this.dataDir,
+      env,
+    });
     this.stdout = "";
     this.stderr = "";
     this.process.stdout.setEncoding("utf8").on("data", (text) => (this.stdout += text));
     this.process.stderr.setEncoding("utf8").on("data", (text) => (this.stderr += text));
     this.process.on("error", (error) => (this.stderr += error.message));
     await until("the server answers /healthz", async () => {
-      if (this.process.exitCode !== null) assert.fail(`the server ended with ${this.process.exitCode}: ${this.stderr}`);
+      if (this.process.exitCode !== null)
+        assert.fail(`the server ended with ${this.process.exitCode}: ${this.stderr}`);
       const status = await fetch(`${this.origin}/healthz`).then((answer) => answer.status, String);
       return { done: status === 200, value: [status, this.stderr] };
     });
@@ -120,7 +127,9 @@ export class Server {
     assert.equal(answer.status, 200, "/metrics");
     const samples = (await answer.text())
       .split("\n")
-      .filter((line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && line.includes(labels));
+      .filter(
+        (line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && line.includes(labels),
+      );
     assert.notEqual(samples.length, 0, `/metrics has ${name}{${labels}}`);
     return samples.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
   }
@@ -168,7 +177,10 @@ export class Person {
       if (/Content Security Policy/i.test(message.text())) person.problems.push(message.text());
     });
     person.page.on("request", (request) => {
-      if (/^(https?|wss?):/.test(request.url()) && new URL(request.url()).host !== new URL(server.origin).host) {
+      if (
+        /^(https?|wss?):/.test(request.url()) &&
+        new URL(request.url()).host !== new URL(server.origin).host
+      ) {
         person.problems.push(`a request to another host: ${request.url()}`);
       }
     });
@@ -184,9 +196,14 @@ export class Person {
     await page.getByLabel("Username").fill(username);
     await page.getByLabel("E-mail").fill(`${username}@example.org`);
     await page.getByLabel("Password").fill(PASSWORD);
-    if (!address.includes("/#/setup/")) await page.getByLabel("Invite code").fill(await this.server.inviteCode());
+    if (!address.includes("/#/setup/"))
+      await page.getByLabel("Invite code").fill(await this.server.inviteCode());
     await page.getByRole("button", { name: "Create account" }).click();
-    await page.getByRole("button", { name: "Sign out" }).or(page.getByRole("link", { name: "To the rooms" })).first().waitFor();
+    await page
+      .getByRole("button", { name: "Sign out" })
+      .or(page.getByRole("link", { name: "To the rooms" }))
+      .first()
+      .waitFor();
   }
 
   async makeRoom(name) {

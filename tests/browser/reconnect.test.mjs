@@ -63,6 +63,8 @@ describe("a call", () => {
     await anna.page.getByRole("button", { name: "Video call" }).click();
     await boris.page.getByRole("button", { name: "Video call" }).click();
     await Promise.all([seesMovement(anna), seesMovement(boris)]);
+    // Not by way of the server that is going to be killed.
+    for (const person of [anna, boris]) await person.page.locator('.tile[data-link="direct"]').waitFor();
   });
   after(async () => {
     await browser?.close();
@@ -71,7 +73,8 @@ describe("a call", () => {
 
   it("goes on over the same connection while the server is away and after", async () => {
     await server.kill();
-    const lost = (person) => person.page.getByRole("region", { name: "Call" }).getByText("No connection to the server");
+    const lost = (person) =>
+      person.page.getByRole("region", { name: "Call" }).getByText("No connection to the server");
     for (const person of [anna, boris]) await lost(person).waitFor();
     await Promise.all([seesMovement(anna), seesMovement(boris)]);
     await server.run();
@@ -80,7 +83,8 @@ describe("a call", () => {
       assert.equal(await person.page.locator(".tile").count(), 2, `${person.username} sees both`);
     }
     await Promise.all([seesMovement(anna), seesMovement(boris)]);
-    for (const person of [anna, boris]) assert.deepEqual(await connections(person), ["connected"], person.username);
+    for (const person of [anna, boris])
+      assert.deepEqual(await connections(person), ["connected"], person.username);
   });
 
   it("takes back one who has reloaded the page", async () => {
@@ -100,14 +104,17 @@ describe("a call", () => {
     await tile.getByText("camera off").waitFor();
     await tile.and(anna.page.locator('[data-link="direct"], [data-link="relayed"]')).waitFor();
     await until("the second window hears Anna", async () => {
-      const value = await second.evaluate(() => window.connections.map((connection) => connection.connectionState));
+      const value = await second.evaluate(() =>
+        window.connections.map((connection) => connection.connectionState),
+      );
       return { done: value.includes("connected"), value };
     });
     await second.close();
     await tile.waitFor({ state: "detached" });
   });
 
-  it("lets one listen whose microphone is refused, and says why", async () => {
+  it("lets a third listen whose microphone is refused, and says why", async () => {
+    await boris.page.getByRole("button", { name: "Voice call" }).click();
     const vera = await Person.arrive(browser, server);
     await vera.context.addInitScript(keepConnections);
     await vera.context.addInitScript(refuseMedia);
@@ -116,6 +123,17 @@ describe("a call", () => {
     await vera.page.getByText("The microphone is not allowed.").waitFor();
     await vera.page.getByText("The camera is not allowed.").waitFor();
     await seesMovement(vera);
+    for (const person of [anna, boris, vera]) {
+      await until(`${person.username} is connected to both others`, async () => {
+        const value = await person.page
+          .locator(".tile[data-link]")
+          .evaluateAll((tiles) => tiles.map(({ dataset }) => dataset.link));
+        return {
+          done: value.length === 2 && value.every((link) => link === "direct" || link === "relayed"),
+          value,
+        };
+      });
+    }
     const tile = anna.page.locator(".tile", { hasText: "vera" });
     await tile.getByText("microphone off").waitFor();
     await tile.getByText("camera off").waitFor();

@@ -25,7 +25,8 @@ describe("rooms", () => {
     await server?.stop();
   });
 
-  const item = (person, name) => person.page.getByRole("navigation", { name: "Rooms" }).getByRole("link", { name });
+  const item = (person, name) =>
+    person.page.getByRole("navigation", { name: "Rooms" }).getByRole("link", { name });
 
   it("are read upwards page by page, and the place is kept", async () => {
     const { page } = boris;
@@ -55,7 +56,11 @@ describe("rooms", () => {
       return { done: texts[0] === "Line 1", value: texts[0] };
     });
     const texts = await stored.locator(".text").allTextContents();
-    assert.deepEqual(texts, Array.from({ length: HISTORY }, (_, index) => `Line ${index + 1}`), "each once and in order");
+    assert.deepEqual(
+      texts,
+      Array.from({ length: HISTORY }, (_, index) => `Line ${index + 1}`),
+      "each once and in order",
+    );
 
     // Back at the end, a new line is in sight at once.
     await page.getByRole("button", { name: "To the newest messages" }).click();
@@ -86,13 +91,23 @@ describe("rooms", () => {
     await boris.makeRoom("Workshop");
     await anna.say("Come back");
     await boris.page.reload();
-    await item(boris, /Garden/).getByText("1 unread message").waitFor();
+    await item(boris, /Garden/)
+      .getByText("1 unread message")
+      .waitFor();
     await item(boris, /Garden/).click();
     await boris.sees("Come back");
-    await item(boris, /Garden/).getByText("unread").waitFor({ state: "detached" });
+    await item(boris, /Garden/)
+      .getByText("unread")
+      .waitFor({ state: "detached" });
     await boris.page.reload();
     await boris.sees("Come back");
-    assert.equal(await item(boris, /Garden/).getByText("unread").count(), 0, "the server knows it, too");
+    assert.equal(
+      await item(boris, /Garden/)
+        .getByText("unread")
+        .count(),
+      0,
+      "the server knows it, too",
+    );
   });
 
   it("are pinned above the newer ones", async () => {

@@ -16,7 +16,8 @@ function overflowing() {
     const { left, right, width, height } = element.getBoundingClientRect();
     if (width === 0 || height === 0) continue;
     const name = `${element.tagName.toLowerCase()}.${element.className} “${element.textContent.slice(0, 30)}”`;
-    if (left < -0.5 || right > innerWidth + 0.5) found.push(`${name}: from ${left} to ${right} of ${innerWidth}`);
+    if (left < -0.5 || right > innerWidth + 0.5)
+      found.push(`${name}: from ${left} to ${right} of ${innerWidth}`);
     const { overflowX, textOverflow } = getComputedStyle(element);
     const cutOnPurpose = textOverflow === "ellipsis" || element.tagName === "INPUT";
     if (overflowX !== "visible" && !cutOnPurpose && element.scrollWidth > element.clientWidth + 1) {
@@ -31,7 +32,9 @@ async function fits(person, screen) {
   for (const width of WIDTHS) {
     await person.page.setViewportSize({ width, height: 740 });
     // The layout of the new width is there with the next frame but one.
-    await person.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await person.page.evaluate(
+      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+    );
     assert.deepEqual(await person.page.evaluate(overflowing), [], `${screen} at ${width} px`);
   }
   await person.page.setViewportSize(before);
@@ -44,7 +47,9 @@ async function pictures(person, screen) {
   ]) {
     await person.page.setViewportSize(size);
     await person.page.mouse.move(0, 0);
-    await person.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await person.page.evaluate(
+      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+    );
     await person.screenshot(`${screen}-${name}`);
   }
   await person.page.setViewportSize(WIDE);
@@ -119,7 +124,9 @@ describe("screens", () => {
     await anna.page.getByRole("link", { name: /Family/ }).click();
     await anna.sees("Is anybody there?");
     await anna.say("Yes, I am here.");
-    await anna.say("Two lines\nof text, and an address: https://example.org/a/rather/long/path?with=parameters&and=more");
+    await anna.say(
+      "Two lines\nof text, and an address: https://example.org/a/rather/long/path?with=parameters&and=more",
+    );
     await anna.say("Aword".repeat(60));
     await boris.say("Good.");
     await boris.say("Shall we talk?");

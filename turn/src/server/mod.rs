@@ -315,16 +315,27 @@ impl Server {
         let Some((number, payload)) = channel::parse(bytes) else {
             return self.discard(Dropped::Malformed);
         };
-        let Some(allocation) = self
-            .by_tuple
-            .get(&tuple)
-            .and_then(|slot| self.allocations.get_mut(*slot as usize))
-        else {
-            return self.discard(Dropped::NoPermission);
-        };
-        // A channel outlives its permission by five minutes; data needs both.
-        match allocation.peers.channel_peer(number, now.instant) {
-            Some(peer) if allocation.peers.permits(peer.ip(), now.instant) => {
+        let slot = self.by_tuple.get(&tuple).copied();
+        let allocation = slot.and_then(|slot| self.allocations.get(slot as usize));
+        match allocation.and_then(|found| found.peers.channel_peer(number, now.instant)) {
+            // Allowed when it was bound.
+            Some(peer) => self.pass_to_peer(now, slot, peer, payload),
+            None => self.discard(Dropped::NoPermission),
+        }
+    }
+
+    /// Passes payload on where the allocation has a permission for the peer. A channel outlives its own by five
+    /// minutes.
+    fn pass_to_peer(
+        &mut self,
+        now: Now,
+        slot: Option<u32>,
+        peer: SocketAddr,
+        payload: Range<usize>,
+    ) -> Verdict {
+        let allocation = slot.and_then(|slot| self.allocations.get_mut(slot as usize));
+        match allocation.filter(|found| found.peers.permits(peer.ip(), now.instant)) {
+            Some(allocation) => {
                 allocation.to_peer += payload.len() as u64;
                 self.stats.to_peer.count(payload.len());
                 Verdict::ToPeer {
@@ -333,7 +344,7 @@ impl Server {
                     payload,
                 }
             }
-            _ => self.discard(Dropped::NoPermission),
+            None => self.discard(Dropped::NoPermission),
         }
     }
 
@@ -376,27 +387,12 @@ impl Server {
         let (Some(Some(peer)), Some(payload)) = (peer, data) else {
             return self.discard(Dropped::Malformed);
         };
-        let Some(allocation) = self
-            .by_tuple
-            .get(&tuple)
-            .and_then(|slot| self.allocations.get_mut(*slot as usize))
-        else {
-            return self.discard(Dropped::NoPermission);
-        };
-        if !allocation.peers.permits(peer.ip(), now.instant) {
-            return self.discard(Dropped::NoPermission);
-        }
         // A permission is for an address; whether the port is allowed too shows only here.
         if !self.common.allows(peer) {
             return self.discard(Dropped::ForbiddenPeer);
         }
-        allocation.to_peer += payload.len() as u64;
-        self.stats.to_peer.count(payload.len());
-        Verdict::ToPeer {
-            allocation: allocation.id,
-            peer: self.common.as_local(peer),
-            payload,
-        }
+        let slot = self.by_tuple.get(&tuple).copied();
+        self.pass_to_peer(now, slot, peer, payload)
     }
 
     fn find(allocations: &mut Slab<Allocation>, id: AllocationId) -> Option<&mut Allocation> {

@@ -35,6 +35,7 @@ export interface CallOptions {
 }
 
 const TICK_MS = 2_000;
+const RENEW_RETRY_MS = 30_000;
 /** The server says that someone left, yet media flows: so long they have to come back on a new line. */
 const RETURN_MS = 20_000;
 
@@ -57,9 +58,8 @@ export class Call {
   private readonly stream = new MediaStream();
   private socket: Socket<CallFrame> | null = null;
   private iceServers: RTCIceServer[] = [];
-  /** When the credentials are half used up, in `Date.now()` milliseconds. */
+  /** When to ask for new credentials, at half of their life, in `Date.now()` milliseconds. */
   private renewAt = 0;
-  private renewing = false;
   private ticker: ReturnType<typeof setInterval> | undefined;
   private switching = new Set<"audio" | "video">();
 
@@ -285,19 +285,16 @@ export class Call {
   private tick(): void {
     const now = Date.now();
     for (const { peer } of this.members.values()) peer.tick(now).catch(() => {});
-    if (now > this.renewAt && !this.renewing) this.renewCredentials().catch(() => {});
+    if (now > this.renewAt) this.renewCredentials().catch(() => {});
   }
 
   private async renewCredentials(): Promise<void> {
-    this.renewing = true;
-    try {
-      const { iceServers, ttl } = await this.options.credentials();
-      this.iceServers = iceServers;
-      this.renewAt = Date.now() + (ttl * 1000) / 2;
-      for (const { peer } of this.members.values()) peer.setIceServers(iceServers);
-    } finally {
-      this.renewing = false;
-    }
+    // Also the next try, should this one fail.
+    this.renewAt = Date.now() + RENEW_RETRY_MS;
+    const { iceServers, ttl } = await this.options.credentials();
+    this.iceServers = iceServers;
+    this.renewAt = Date.now() + (ttl * 1000) / 2;
+    for (const { peer } of this.members.values()) peer.setIceServers(iceServers);
   }
 
   private stopTracks(): void {

@@ -18,6 +18,14 @@ class FakeConnection {
   candidates: RTCIceCandidateInit[] = [];
   private readonly session = ++FakeConnection.sessions;
   private version = 0;
+  /** Operations are carried out one after the other, as they were called. */
+  private operations: Promise<unknown> = Promise.resolve();
+
+  private chain<T>(operation: () => Promise<T>): Promise<T> {
+    const done = this.operations.then(operation);
+    this.operations = done.catch(() => {});
+    return done;
+  }
 
   private need(): void {
     queueMicrotask(() => {
@@ -35,7 +43,22 @@ class FakeConnection {
     this.need();
   }
 
-  async setLocalDescription(): Promise<void> {
+  setLocalDescription(): Promise<void> {
+    return this.chain(() => this.applyLocal());
+  }
+
+  setRemoteDescription(description: RTCSessionDescriptionInit): Promise<void> {
+    return this.chain(() => this.applyRemote(description));
+  }
+
+  addIceCandidate(candidate: RTCIceCandidateInit): Promise<void> {
+    return this.chain(async () => {
+      if (this.remoteDescription === null) throw new Error("no remote description");
+      this.candidates.push(candidate);
+    });
+  }
+
+  private async applyLocal(): Promise<void> {
     await Promise.resolve();
     const type = this.signalingState === "have-remote-offer" ? "answer" : "offer";
     this.localDescription = {
@@ -45,7 +68,7 @@ class FakeConnection {
     this.signalingState = type === "offer" ? "have-local-offer" : "stable";
   }
 
-  async setRemoteDescription(description: RTCSessionDescriptionInit): Promise<void> {
+  private async applyRemote(description: RTCSessionDescriptionInit): Promise<void> {
     await Promise.resolve();
     if (description.type === "offer") {
       if (this.signalingState === "have-local-offer") this.rollbacks++;
@@ -55,10 +78,6 @@ class FakeConnection {
       this.signalingState = "stable";
     }
     this.remoteDescription = description;
-  }
-
-  async addIceCandidate(candidate: RTCIceCandidateInit): Promise<void> {
-    this.candidates.push(candidate);
   }
 
   become(state: RTCPeerConnectionState): void {
@@ -239,11 +258,18 @@ describe("a connection that fails", () => {
 });
 
 describe("candidates", () => {
-  it("are kept out until there is an offer they can belong to", async () => {
+  it("that come right behind their offer are not lost", async () => {
+    const polite = new Side(true);
+    const offer = polite.peer.receive({ type: "offer", sdp: "v=0\r\no=- 99 1 IN IP4 127.0.0.1\r\n" });
+    const candidate = polite.peer.receive({ type: "ice_candidate", candidate: { candidate: "host" } });
+    await Promise.all([offer, candidate]);
+    expect(polite.connection.candidates).toEqual([{ candidate: "host" }]);
+  });
+
+  it("of an offer that was never seen do no harm", async () => {
     const [polite, impolite] = [new Side(true), new Side(false)];
     await polite.peer.receive({ type: "ice_candidate", candidate: { candidate: "early" } });
     await exchange(polite, impolite);
-    await polite.peer.receive({ type: "ice_candidate", candidate: { candidate: "in time" } });
-    expect(polite.connection.candidates).toEqual([{ candidate: "in time" }]);
+    agreed(polite, impolite);
   });
 });

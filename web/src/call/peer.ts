@@ -235,12 +235,14 @@ export class Peer {
 
   private async receiveCandidate(candidate: RTCIceCandidateInit): Promise<void> {
     const pc = this.pc;
-    // One that belongs to an offer we never saw is of no use.
-    if (pc.remoteDescription === null) return;
     try {
+      // The browser lets it wait for the description before it, if that is just being applied.
       await pc.addIceCandidate(candidate);
     } catch (error) {
-      if (!this.ignoreOffer && pc === this.pc) console.warn("candidate refused", error);
+      // One that belongs to an offer we ignored or never saw is of no use.
+      if (!this.ignoreOffer && pc.remoteDescription !== null && pc === this.pc) {
+        console.warn("candidate refused", error);
+      }
     }
   }
 
