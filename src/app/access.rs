@@ -30,7 +30,6 @@ impl UserAccess {
         }
     }
 
-    #[allow(dead_code, reason = "asked by the relay")]
     pub fn is_allowed(&self, user: UserId) -> bool {
         self.allowed
             .read()
@@ -47,7 +46,6 @@ impl UserAccess {
 
     /// Every user that loses access from now on, after [`Self::is_allowed`] says so. Who is told that he lagged
     /// behind asks `is_allowed` about everyone he knows.
-    #[allow(dead_code, reason = "asked by the relay")]
     pub fn losses(&self) -> broadcast::Receiver<UserId> {
         self.lost.subscribe()
     }

@@ -65,6 +65,13 @@ pub enum AdminGrant {
     First,
 }
 
+impl AdminGrant {
+    /// Whether the account becomes an administrator's.
+    pub fn grants(self) -> bool {
+        self != AdminGrant::No
+    }
+}
+
 #[derive(Clone)]
 pub struct NewUser {
     pub username: String,

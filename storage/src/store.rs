@@ -4,9 +4,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    AdminGrant, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
-    RoomChange, RoomId, RoomView, StorageError, Timestamp, TokenHash, TokenOwner, User, UserId,
-    UserKey,
+    Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room, RoomChange, RoomId,
+    RoomView, StorageError, Timestamp, TokenHash, TokenOwner, User, UserId, UserKey,
 };
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -19,7 +18,7 @@ pub type Announce = Box<dyn FnOnce(&Message) + Send>;
 pub trait Store: Send + Sync + 'static {
     // --- users ---
 
-    /// Fails with `UsernameTaken`, `EmailTaken`, or (see [`AdminGrant::First`]) `AdminExists`.
+    /// Fails with `UsernameTaken`, `EmailTaken`, or (see [`crate::AdminGrant::First`]) `AdminExists`.
     async fn create_user(&self, user: NewUser) -> Result<User>;
     /// Deleted users are not found.
     async fn user(&self, key: UserKey) -> Result<Option<User>>;
@@ -135,11 +134,4 @@ pub trait Store: Send + Sync + 'static {
     async fn ready(&self) -> Result<()>;
     /// Changes when another process has written; what it wrote is not told.
     fn changed_elsewhere(&self) -> watch::Receiver<u64>;
-}
-
-impl AdminGrant {
-    /// Whether the account becomes an administrator's.
-    pub fn grants(self) -> bool {
-        self != AdminGrant::No
-    }
 }

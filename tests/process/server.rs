@@ -59,6 +59,43 @@ async fn clients_learn_of_the_server_and_its_relay() {
 }
 
 #[tokio::test]
+async fn the_url_is_what_the_client_asked_for_unless_it_is_none() {
+    let url = async |server: &Server, headers: &[(&str, &str)]| {
+        let mut request = server.request(Method::GET, "/api/config/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await.1["public_url"].clone()
+    };
+    let https = ("X-Forwarded-Proto", "https");
+    let server = Server::start(&[]);
+    assert_eq!(
+        url(&server, &[("Host", "a.example:81")]).await,
+        "http://a.example:81"
+    );
+    assert_eq!(
+        url(&server, &[("Host", "[2001:db8::1]:81")]).await,
+        "http://[2001:db8::1]:81"
+    );
+    assert_eq!(
+        url(&server, &[("Host", "a.example"), https]).await,
+        "http://a.example"
+    );
+    for hostile in ["evil@a.example", "a.example/\"><script>", "a b"] {
+        assert_eq!(
+            url(&server, &[("Host", hostile)]).await,
+            "http://localhost",
+            "{hostile}"
+        );
+    }
+    let behind = Server::start(&["--http-trusted-proxies=127.0.0.1"]);
+    assert_eq!(
+        url(&behind, &[("Host", "a.example"), https]).await,
+        "https://a.example"
+    );
+}
+
+#[tokio::test]
 async fn health_and_figures() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;
