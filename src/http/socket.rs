@@ -246,6 +246,8 @@ async fn exchange(
         let outgoing = tokio::select! {
             biased;
             reason = &mut closed => return Some(reason),
+            // Before more is taken in: what that causes also waits here.
+            Some(bytes) = socket.connection.next_frame() => frame(bytes),
             received = link.next() => {
                 last_heard = Instant::now();
                 // Not to be cancelled: what is stored must also be told.
@@ -260,7 +262,6 @@ async fn exchange(
                 }
                 continue;
             }
-            Some(bytes) = socket.connection.next_frame() => frame(bytes),
             _ = ping.tick() => {
                 if last_heard.elapsed() > SILENCE {
                     return None;

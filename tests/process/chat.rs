@@ -165,6 +165,26 @@ async fn messages_sent_at_once_are_heard_in_the_order_of_their_ids() {
 }
 
 #[tokio::test]
+async fn frames_sent_without_waiting_are_all_answered() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let room = ann.room("room").await;
+    let mut socket = ann.socket(&format!("/ws/chat/{room}/")).await;
+    socket.is_silent().await;
+    let ping = Message::text(r#"{"type":"ping"}"#);
+    socket.send_all((0..1000).map(|_| ping.clone())).await;
+    for _ in 0..1000 {
+        assert_eq!(socket.next().await, json!({"type": "pong"}));
+    }
+    let said = |n| json!({"type": "chat_message", "data": {"content": format!("{n}")}});
+    let frames = (0..1000).map(|n| Message::text(said(n).to_string()));
+    socket.send_all(frames).await;
+    for n in 0..1000 {
+        assert_eq!(socket.next().await["data"]["content"], n.to_string());
+    }
+}
+
+#[tokio::test]
 async fn junk_is_answered_and_the_connection_stays() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;
