@@ -150,7 +150,10 @@ impl App {
             .ok_or(Refusal::AuthenticationRequired)?;
         let now = now();
         if now - owner.last_used_at > TOUCH_AFTER {
-            self.store.touch_token(key, now).await?;
+            // Only a note: not worth refusing what can be read.
+            if let Err(error) = self.store.touch_token(key, now).await {
+                tracing::warn!(%error, "cannot note that a sign-in was used");
+            }
         }
         Ok((owner.user, key))
     }

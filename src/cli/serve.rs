@@ -2,15 +2,16 @@
 
 use std::io::{ErrorKind, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use moznods_storage::{DirectoryLock, Missing};
+use moznods_storage::{DirectoryLock, SqliteStore};
 use moznods_turn::net::Listeners;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Outcome, open_app, say};
+use super::{Failure, Outcome, say};
 use crate::app::App;
 use crate::config::{Config, Log, LogFormat};
 use crate::{http, relay};
@@ -30,8 +31,9 @@ pub async fn run(mut config: Config) -> Outcome {
     let address = listener.local_addr()?;
     let relay_listeners = bind_relay(&mut config)?;
 
-    let _lock = DirectoryLock::take(&config.data_dir)?;
-    let app = open_app(config, Missing::Create).await?;
+    let lock = DirectoryLock::take(&config.data_dir)?;
+    let store = SqliteStore::open_to_serve(&lock)?;
+    let app = App::open(config, Arc::new(store)).await?;
     app.start_background();
     if let Some(listeners) = relay_listeners {
         relay::start(&app, listeners).await?;

@@ -320,6 +320,7 @@ async fn a_direct_room_is_the_same_for_both_and_for_nobody_else() {
             ),
             ("POST", rooms("invite/"), json!({}), 403, denied),
             ("PATCH", rooms(""), json!({"is_public": true}), 403, denied),
+            ("DELETE", rooms(""), json!({}), 403, denied),
         ],
     )
     .await;
