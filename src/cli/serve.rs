@@ -13,11 +13,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Outcome, say};
 use crate::app::App;
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, Log, LogFormat, Turn};
 use crate::{http, relay};
 
 pub async fn run(mut config: Config) -> Outcome {
     start_logging(&config.log);
+    raise_file_limit(&config.turn);
     // Before anything listens: a signal that comes early is not lost.
     let signals = (
         signal(SignalKind::terminate())?,
@@ -63,6 +64,21 @@ fn bind_relay(config: &mut Config) -> Result<Option<Listeners>, Failure> {
     })?;
     turn.listen = listeners.address();
     Ok(Some(listeners))
+}
+
+/// Each connection is an open file, and so is each allocation of the relay.
+fn raise_file_limit(turn: &Turn) {
+    let wanted = turn.relay_ports.len() as u64;
+    match moznods_turn::net::raise_file_limit() {
+        Ok(limit) if turn.enabled && limit < wanted => {
+            tracing::info!(
+                limit,
+                "open files, and with them calls, are limited to this many"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
 }
 
 /// `[::]` means IPv4 too, and is IPv4 alone where the machine has no IPv6.

@@ -218,7 +218,7 @@ async fn what_nobody_may_do_in_a_room() {
             (
                 "POST",
                 messages.clone(),
-                json!({"content": "x".repeat(70_000)}),
+                json!({"content": "x".repeat(140_000)}),
                 413,
                 "payload_too_large",
             ),
