@@ -20,9 +20,14 @@ impl Lang {
     pub fn from_accept(header: &str) -> Self {
         let mut best = (Lang::default(), 0.0);
         for item in header.split(',') {
-            let (tag, quality) = item.split_once(";q=").unwrap_or((item, "1"));
-            let quality: f32 = quality.trim().parse().unwrap_or(0.0);
-            let lang = match tag.trim().split('-').next() {
+            let (tag, weight) = item.split_once(';').unwrap_or((item, "q=1"));
+            let quality = weight.trim().strip_prefix(['q', 'Q']);
+            let quality = quality.and_then(|rest| rest.trim_start().strip_prefix('='));
+            let quality: f32 = quality
+                .and_then(|number| number.trim().parse().ok())
+                .unwrap_or(0.0);
+            let tag = tag.trim().to_ascii_lowercase();
+            let lang = match tag.split('-').next() {
                 Some("en") => Lang::En,
                 Some("ru") => Lang::Ru,
                 _ => continue,
@@ -90,6 +95,8 @@ mod tests {
             ("de, en;q=0.3, ru;q=0.2", Lang::En),
             ("de", Lang::En),
             ("ru;q=x", Lang::En),
+            ("en; q=0.5, RU ; q=0.7", Lang::Ru),
+            ("en;q=0.5,RU-ru", Lang::Ru),
         ] {
             assert_eq!(Lang::from_accept(header), lang, "{header}");
         }

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::{ConnectionId, RoomId, UserId};
+use bytes::Bytes;
+
+use crate::{ConnectionId, Identity, RoomId, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberState {
@@ -58,7 +60,20 @@ struct Seat {
     connection: ConnectionId,
     user_id: UserId,
     username: String,
+    taken_over: Bytes,
     state: MemberState,
+}
+
+impl Seat {
+    fn new(connection: ConnectionId, identity: &Identity, state: MemberState) -> Self {
+        Seat {
+            connection,
+            user_id: identity.user_id,
+            username: identity.username.clone(),
+            taken_over: identity.taken_over.clone(),
+            state,
+        }
+    }
 }
 
 /// What joining changed, beside the joiner being active now.
@@ -66,8 +81,11 @@ struct Seat {
 pub(crate) enum Joined {
     Already,
     New,
-    /// The user's other connection, which is out now.
-    TookOverFrom(ConnectionId),
+    /// The user's other connection is out now and is told so.
+    TookOverFrom {
+        connection: ConnectionId,
+        frame: Bytes,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -76,44 +94,26 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub fn connect(
-        &mut self,
-        room: RoomId,
-        connection: ConnectionId,
-        user_id: UserId,
-        username: &str,
-    ) {
-        self.rooms.entry(room).or_default().push(Seat {
-            connection,
-            user_id,
-            username: username.to_owned(),
-            state: MemberState::Connecting,
-        });
+    pub fn connect(&mut self, room: RoomId, connection: ConnectionId, identity: &Identity) {
+        let seat = Seat::new(connection, identity, MemberState::Connecting);
+        self.rooms.entry(room).or_default().push(seat);
     }
 
-    pub fn join(
-        &mut self,
-        room: RoomId,
-        connection: ConnectionId,
-        user_id: UserId,
-        username: &str,
-    ) -> Joined {
+    pub fn join(&mut self, room: RoomId, connection: ConnectionId, identity: &Identity) -> Joined {
         if self.presence(room, connection) == CallPresence::In(MemberState::Active) {
             return Joined::Already;
         }
         let seats = self.rooms.entry(room).or_default();
         let old = seats
             .iter()
-            .find(|seat| seat.user_id == user_id && seat.state == MemberState::Active)
-            .map(|seat| seat.connection);
-        seats.retain(|seat| Some(seat.connection) != old && seat.connection != connection);
-        seats.push(Seat {
-            connection,
-            user_id,
-            username: username.to_owned(),
-            state: MemberState::Active,
-        });
-        old.map_or(Joined::New, Joined::TookOverFrom)
+            .position(|seat| seat.user_id == identity.user_id && seat.state == MemberState::Active)
+            .map(|place| seats.remove(place));
+        seats.retain(|seat| seat.connection != connection);
+        seats.push(Seat::new(connection, identity, MemberState::Active));
+        old.map_or(Joined::New, |old| Joined::TookOverFrom {
+            connection: old.connection,
+            frame: old.taken_over,
+        })
     }
 
     /// Where the connection stood.

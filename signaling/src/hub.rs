@@ -24,8 +24,6 @@ pub trait CallFrames: Send + Sync + 'static {
     fn user_joined(&self, user_id: UserId, username: &str) -> Bytes;
     fn user_left(&self, user_id: UserId) -> Bytes;
     fn call_state(&self, state: &CallState) -> Bytes;
-    /// To the connection that is out because another one of the same user has joined.
-    fn taken_over(&self) -> Bytes;
 }
 
 /// Who is behind a connection.
@@ -35,6 +33,8 @@ pub struct Identity {
     pub username: String,
     /// Key of the sign-in, for [`Whom::SignIn`].
     pub sign_in: [u8; 32],
+    /// What this connection is sent when another one of the same user takes its call over.
+    pub taken_over: Bytes,
 }
 
 impl fmt::Debug for Identity {
@@ -234,11 +234,8 @@ impl Connection {
         let Scope::Call(room) = self.scope else {
             return;
         };
-        let Identity {
-            user_id, username, ..
-        } = &self.identity;
         let mut calls = lock(&self.hub.calls);
-        calls.connect(room, self.id, *user_id, username);
+        calls.connect(room, self.id, &self.identity);
         self.hub.publish_state(room, &calls);
     }
 
@@ -252,14 +249,14 @@ impl Connection {
             user_id, username, ..
         } = &self.identity;
         let mut calls = lock(&hub.calls);
-        let joined = calls.join(room, self.id, *user_id, username);
-        if let Joined::TookOverFrom(connection) = joined {
-            let frame = hub.frames.taken_over();
+        let joined = calls.join(room, self.id, &self.identity);
+        let is_new = joined != Joined::Already;
+        if let Joined::TookOverFrom { connection, frame } = joined {
             hub.bus.publish(Event::ToConnection { connection, frame });
             // The others' peer connections lead to the old one.
             hub.to_others(room, *user_id, hub.frames.user_left(*user_id));
         }
-        if joined != Joined::Already {
+        if is_new {
             hub.to_others(room, *user_id, hub.frames.user_joined(*user_id, username));
             hub.call_has_changed(room);
         }

@@ -30,10 +30,6 @@ impl CallFrames for Plain {
         });
         format!("[{}]", members.collect::<Vec<_>>().join(" ")).into()
     }
-
-    fn taken_over(&self) -> Bytes {
-        Bytes::from_static(b"taken over")
-    }
 }
 
 fn hub() -> Arc<Hub> {
@@ -45,6 +41,7 @@ fn identity(user_id: UserId) -> Identity {
         user_id,
         username: format!("user{user_id}"),
         sign_in: [u8::try_from(user_id).unwrap(); 32],
+        taken_over: Bytes::from_static(b"taken over"),
     }
 }
 
@@ -130,7 +127,7 @@ async fn who_does_not_read_is_closed_and_costs_the_others_nothing() {
         let hub = hub();
         let slow = connect(&hub, 1, Scope::Chat(ROOM));
         let mut quick = connect(&hub, 2, Scope::Chat(ROOM));
-        for _ in 0..1000 {
+        for _ in 0..5000 {
             hub.send_to_scope(Scope::Chat(ROOM), frame.clone());
             assert_eq!(quick.next_frame().await.as_ref(), Some(&frame));
         }

@@ -6,20 +6,8 @@ use moznods_signaling::{CloseReason, Whom};
 use moznods_storage::{AdminGrant, NewUser, StorageError, TokenHash, User, UserId, UserKey};
 use ring::digest::{SHA256, digest};
 
-use super::{App, Error, FieldError, Problem, Refusal, Result, now, random_text};
+use super::{App, Error, FieldError, Problem, Refusal, Result, limits, names, now, random_text};
 use crate::config::Registration;
-
-/// Bounds in characters; a password's upper one in bytes.
-pub mod limits {
-    pub const USERNAME: usize = 150;
-    pub const EMAIL: usize = 254;
-    pub const DISPLAY_NAME: usize = 150;
-    pub const PASSWORD_MIN: usize = 8;
-    pub const PASSWORD_MAX: usize = 1024;
-    pub const ROOM_NAME: usize = 255;
-    pub const MESSAGE: usize = 8000;
-    pub const INVITATION_HOURS: usize = 8760;
-}
 
 /// How stale the note of a token's last use may become, in microseconds.
 const TOUCH_AFTER: i64 = 3600 * 1_000_000;
@@ -181,7 +169,19 @@ impl App {
         Ok(())
     }
 
-    pub async fn set_display_name(&self, user: &User, display_name: &str) -> Result<User> {
+    /// `None` leaves the name as it is. Pictures are not taken.
+    pub async fn change_profile(
+        &self,
+        user: User,
+        display_name: Option<&str>,
+        with_picture: bool,
+    ) -> Result<User> {
+        if with_picture {
+            return Err(Error::field("avatar", Problem::NoFiles));
+        }
+        let Some(display_name) = display_name else {
+            return Ok(user);
+        };
         let mut problems = Vec::new();
         check_display_name(display_name, &mut problems);
         done(problems)?;
@@ -270,6 +270,7 @@ fn check_account(account: &NewAccount) -> Result<()> {
         name if !name.chars().all(name_character) => {
             complain("username", Problem::UsernameCharacters);
         }
+        name if is_of_deleted(name) => complain("username", Problem::UsernameTaken),
         _ => {}
     }
     match account.email.as_str() {
@@ -283,6 +284,13 @@ fn check_account(account: &NewAccount) -> Result<()> {
     check_password(&account.password, &mut problems);
     check_display_name(&account.display_name, &mut problems);
     done(problems)
+}
+
+/// Storage names deleted users so.
+fn is_of_deleted(name: &str) -> bool {
+    name.to_lowercase()
+        .strip_prefix("deleted-")
+        .is_some_and(|id| id.parse::<UserId>().is_ok())
 }
 
 fn is_email(text: &str) -> bool {
@@ -308,17 +316,12 @@ fn check_password(password: &str, problems: &mut Vec<FieldError>) {
 }
 
 fn check_display_name(name: &str, problems: &mut Vec<FieldError>) {
-    let problem = if name.chars().count() > limits::DISPLAY_NAME {
-        Problem::TooLong(limits::DISPLAY_NAME)
-    } else if name.contains(char::is_control) {
-        Problem::ControlCharacters
-    } else {
-        return;
-    };
-    problems.push(FieldError {
-        field: "display_name",
-        problem,
-    });
+    if let Some(problem) = names::check(name, limits::DISPLAY_NAME) {
+        problems.push(FieldError {
+            field: "display_name",
+            problem,
+        });
+    }
 }
 
 fn done(problems: Vec<FieldError>) -> Result<()> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use moznods_signaling::{CallState, Connection, SignalError};
 use moznods_storage::{RoomId, User, UserId};
 
-use super::{App, Refusal, Result};
+use super::{App, RETRY, Refusal, Result};
 use crate::wire::{self, Signal};
 
 impl App {
@@ -42,11 +42,20 @@ impl App {
     /// Tells the participants of a room, wherever they are, who is in its call.
     pub(super) async fn announce_calls(self: Arc<Self>) {
         loop {
-            for room in self.hub.changed_calls().await {
-                let frame = wire::room_presence(room, &self.hub.call_state(room).active_names());
+            let mut rooms = self.hub.changed_calls().await;
+            while let Some(room) = rooms.pop_first() {
                 match self.store.participant_ids(room).await {
-                    Ok(participants) => self.hub.notify(participants, frame),
-                    Err(error) => tracing::error!(%error, room, "cannot announce a call"),
+                    Ok(participants) => {
+                        let active = self.hub.call_state(room).active_names();
+                        self.hub
+                            .notify(participants, wire::room_presence(room, &active));
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, room, "cannot announce a call");
+                        // It is not forgotten, and tells then what is true then.
+                        rooms.insert(room);
+                        tokio::time::sleep(RETRY).await;
+                    }
                 }
             }
         }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use moznods_signaling::Scope;
 use moznods_storage::{Listing, Message, MessageId, Page, RoomId, User};
 
-use super::accounts::limits;
-use super::{App, Error, Problem, Refusal, Result, now};
+use super::{App, Error, Problem, Refusal, Result, limits, now};
 use crate::wire;
 
 impl App {

@@ -5,8 +5,10 @@ mod access;
 mod accounts;
 mod calls;
 mod error;
+pub mod limits;
 mod messages;
 mod metrics;
+mod names;
 mod passwords;
 mod relay;
 mod rooms;
@@ -14,7 +16,7 @@ mod sockets;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,7 +31,7 @@ use crate::config::{Config, Registration, Secret};
 use crate::wire::WireFrames;
 
 pub use access::UserAccess;
-pub use accounts::{Login, NewAccount, limits};
+pub use accounts::{Login, NewAccount};
 pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use metrics::{Metrics, RequestLabels};
 pub use relay::RelayCredential;
@@ -37,6 +39,9 @@ pub use rooms::RoomSeen;
 pub use sockets::{Socket, SocketRefusal};
 
 use passwords::Passwords;
+
+/// Before the database is asked again after an error.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// The program without its edges.
 pub struct App {
@@ -121,7 +126,7 @@ impl App {
                 tracing::error!(%error, "cannot read what another process has changed");
                 // The change is not forgotten: it is looked at again.
                 changes.mark_changed();
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

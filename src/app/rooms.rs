@@ -7,8 +7,7 @@ use moznods_storage::{
 };
 use uuid::Uuid;
 
-use super::accounts::limits;
-use super::{App, Error, Problem, Refusal, Result, now};
+use super::{App, Error, Problem, Refusal, Result, limits, names, now};
 use crate::wire;
 
 /// A room as one participant sees it now.
@@ -301,13 +300,12 @@ impl App {
 fn checked_name(name: &str) -> Result<String> {
     let name = name.trim();
     let problem = if name.is_empty() {
-        Problem::Required
-    } else if name.chars().count() > limits::ROOM_NAME {
-        Problem::TooLong(limits::ROOM_NAME)
-    } else if name.contains(char::is_control) {
-        Problem::ControlCharacters
+        Some(Problem::Required)
     } else {
-        return Ok(name.to_owned());
+        names::check(name, limits::ROOM_NAME)
     };
-    Err(Error::field("name", problem))
+    match problem {
+        Some(problem) => Err(Error::field("name", problem)),
+        None => Ok(name.to_owned()),
+    }
 }

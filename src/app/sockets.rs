@@ -4,6 +4,8 @@ use moznods_signaling::{Connection, Identity, Scope};
 use moznods_storage::User;
 
 use super::{App, Error, Refusal};
+use crate::i18n::Lang;
+use crate::wire;
 
 /// An open socket of a user.
 #[derive(Debug)]
@@ -27,12 +29,14 @@ impl App {
         &self,
         token: &str,
         scope: Scope,
+        lang: Lang,
     ) -> std::result::Result<Socket, SocketRefusal> {
         let (user, sign_in) = self.authenticate(token).await.map_err(bad_token)?;
         let identity = Identity {
             user_id: user.id,
             username: user.username.clone(),
             sign_in: sign_in.0,
+            taken_over: wire::taken_over(lang),
         };
         let connection = self
             .hub

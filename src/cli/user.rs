@@ -61,6 +61,18 @@ pub struct Add {
     password_stdin: bool,
 }
 
+impl Add {
+    fn account(&self, password: &str) -> NewAccount {
+        NewAccount {
+            username: self.username.clone(),
+            email: self.email.clone(),
+            display_name: self.display_name.clone(),
+            password: password.to_owned(),
+            ..NewAccount::default()
+        }
+    }
+}
+
 pub async fn run(config: Config, command: Command) -> Outcome {
     let missing = match command {
         Command::Add(_) => Missing::Create,
@@ -72,17 +84,14 @@ pub async fn run(config: Config, command: Command) -> Outcome {
         }
         _ => String::new(),
     };
+    // Before anything is made for it.
+    if let Command::Add(add) = &command {
+        add.account(&password).checked()?;
+    }
     let app = open_app(config, missing).await?;
     match command {
         Command::Add(add) => {
-            let account = NewAccount {
-                username: add.username,
-                email: add.email,
-                display_name: add.display_name,
-                password,
-                ..NewAccount::default()
-            };
-            let user = app.add_user(account, add.admin).await?;
+            let user = app.add_user(add.account(&password), add.admin).await?;
             say(format_args!("Added {} (id {}).", user.username, user.id))?;
         }
         Command::List { json } => list(&app.users().await?, json)?,

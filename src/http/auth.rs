@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::error::{ApiError, ApiResult};
+use super::error::ApiResult;
 use super::extract::{Body, Head, SignedIn, Writing};
 use super::{State, client};
 use crate::app::{Error, NewAccount, Problem, Refusal};
@@ -87,12 +87,8 @@ pub async fn profile(
     Writing(by): Writing,
     Body(body): Body<Profile>,
 ) -> ApiResult<Response> {
-    if body.avatar.is_some_and(|avatar| avatar != "") {
-        return Err(ApiError::from(Error::field("avatar", Problem::NoFiles)));
-    }
-    let user = match body.display_name {
-        Some(name) => edge.app.set_display_name(&by.user, &name).await?,
-        None => by.user,
-    };
+    let with_picture = body.avatar.is_some_and(|avatar| avatar != "");
+    let name = body.display_name.as_deref();
+    let user = edge.app.change_profile(by.user, name, with_picture).await?;
     Ok(Json(OwnUserJson::from(&user)).into_response())
 }

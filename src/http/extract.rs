@@ -9,7 +9,7 @@ use axum::extract::multipart::Multipart;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use moznods_storage::{Listing, Page, TokenHash, User};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -87,6 +87,8 @@ pub struct Paging {
     page_size: i64,
     /// Absolute, without the query.
     url: String,
+    /// The query without the page, each pair behind an `&`.
+    others: String,
 }
 
 impl FromRequestParts<Arc<Edge>> for Paging {
@@ -98,55 +100,65 @@ impl FromRequestParts<Arc<Edge>> for Paging {
         /// So that no multiplication overflows.
         const MAX_PAGE: i64 = 1 << 40;
 
-        let (mut page, mut page_size) = (1, DEFAULT_SIZE);
-        for pair in parts.uri.query().unwrap_or_default().split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let target = match name {
-                "page" => &mut page,
-                "page_size" => &mut page_size,
-                _ => continue,
-            };
-            *target = value
-                .parse()
-                .ok()
-                .filter(|number| (1..=MAX_PAGE).contains(number))
-                .ok_or_else(|| ApiError::WrongType(name.to_owned()))?;
-        }
-        Ok(Paging {
-            page,
-            page_size: page_size.min(MAX_SIZE),
+        let mut paging = Paging {
+            page: 1,
+            page_size: DEFAULT_SIZE,
             url: format!("{}{}", client::base_url(edge, parts), parts.uri.path()),
-        })
+            others: String::new(),
+        };
+        let pairs = parts.uri.query().unwrap_or_default().split('&');
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let number = value.parse().ok().filter(|number| *number >= 1);
+            if name == "page" {
+                paging.page = number
+                    .filter(|page| *page <= MAX_PAGE)
+                    .ok_or(ApiError::NoSuchPage)?;
+                continue;
+            }
+            if name == "page_size" {
+                paging.page_size = number.unwrap_or(DEFAULT_SIZE).min(MAX_SIZE);
+            }
+            paging.others.push('&');
+            paging.others.push_str(pair);
+        }
+        Ok(paging)
     }
 }
 
 impl Paging {
     pub fn page(&self) -> Page {
         Page {
-            offset: (self.page - 1) * self.page_size,
+            offset: self.before(),
             limit: self.page_size,
         }
     }
 
+    /// How many stand on the pages before.
+    fn before(&self) -> i64 {
+        (self.page - 1) * self.page_size
+    }
+
+    /// A page past the end is none, but for the first.
     pub fn answer<T>(
         &self,
         listing: &Listing<T>,
         mut write: impl FnMut(&T) -> serde_json::Result<Value>,
-    ) -> axum::response::Response {
-        let link = |page: i64| format!("{}?page={page}&page_size={}", self.url, self.page_size);
+    ) -> ApiResult<Response> {
+        if self.page > 1 && self.before() >= listing.count {
+            return Err(ApiError::NoSuchPage);
+        }
+        let link = |page: i64| format!("{}?page={page}{}", self.url, self.others);
         let results: serde_json::Result<Vec<Value>> =
             listing.items.iter().map(&mut write).collect();
         let more = self.page * self.page_size < listing.count;
-        match results {
-            Ok(results) => axum::Json(json!({
-                "count": listing.count,
-                "next": more.then(|| link(self.page + 1)),
-                "previous": (self.page > 1).then(|| link(self.page - 1)),
-                "results": results,
-            }))
-            .into_response(),
-            Err(_) => ApiError::Internal.into_response(),
-        }
+        let body = json!({
+            "count": listing.count,
+            "next": more.then(|| link(self.page + 1)),
+            "previous": (self.page > 1).then(|| link(self.page - 1)),
+            "results": results.map_err(|_| ApiError::Internal)?,
+        });
+        Ok(axum::Json(body).into_response())
     }
 }
 

@@ -8,19 +8,19 @@ use serde::Deserialize;
 use super::State;
 use super::error::ApiResult;
 use super::extract::{Body, Id, Paging, SignedIn, Writing};
-use crate::wire::MessageJson;
+use crate::wire::{Int, MessageJson, ids};
 
 pub async fn list(edge: State, by: SignedIn, Id(room): Id, paging: Paging) -> ApiResult<Response> {
     let messages = edge.app.messages(&by.user, room, paging.page()).await?;
-    Ok(paging.answer(&messages, |message| {
+    paging.answer(&messages, |message| {
         serde_json::to_value(MessageJson::from(message))
-    }))
+    })
 }
 
 #[derive(Deserialize)]
 pub struct MessageBody {
     content: Option<String>,
-    attachment_ids: Option<Vec<i64>>,
+    attachment_ids: Option<Vec<Int>>,
 }
 
 pub async fn create(
@@ -30,7 +30,7 @@ pub async fn create(
     Body(body): Body<MessageBody>,
 ) -> ApiResult<Response> {
     let content = body.content.unwrap_or_default();
-    let attachment_ids = body.attachment_ids.unwrap_or_default();
+    let attachment_ids = ids(body.attachment_ids);
     let message = edge
         .app
         .post_message(&by.user, room, content, &attachment_ids)

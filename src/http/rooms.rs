@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use moznods_storage::{UserId, UserKey};
+use moznods_storage::UserKey;
 use serde::Deserialize;
 
 use super::State;
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Id, Paging, Segment, SignedIn, Writing};
 use crate::app::{Error, Problem, RoomSeen};
-use crate::wire::{CallStateJson, InvitationJson, ParticipantJson, RoomJson};
+use crate::wire::{CallStateJson, Int, InvitationJson, ParticipantJson, RoomJson};
 
 fn answer(status: StatusCode, room: &RoomSeen) -> Response {
     (status, Json(RoomJson::from(room))).into_response()
@@ -18,7 +18,7 @@ fn answer(status: StatusCode, room: &RoomSeen) -> Response {
 
 pub async fn list(edge: State, by: SignedIn, paging: Paging) -> ApiResult<Response> {
     let rooms = edge.app.rooms(&by.user, paging.page()).await?;
-    Ok(paging.answer(&rooms, |room| serde_json::to_value(RoomJson::from(room))))
+    paging.answer(&rooms, |room| serde_json::to_value(RoomJson::from(room)))
 }
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ pub async fn create(
 
 #[derive(Deserialize)]
 pub struct DirectBody {
-    user_id: Option<UserId>,
+    user_id: Option<Int>,
 }
 
 pub async fn direct(
@@ -48,7 +48,7 @@ pub async fn direct(
     Writing(by): Writing,
     Body(body): Body<DirectBody>,
 ) -> ApiResult<Response> {
-    let other = body
+    let Int(other) = body
         .user_id
         .ok_or_else(|| Error::field("user_id", Problem::Required))?;
     let room = edge.app.direct_room(&by.user, other).await?;
@@ -118,7 +118,7 @@ pub async fn participants(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<
 
 #[derive(Deserialize)]
 pub struct Whom {
-    id: Option<UserId>,
+    id: Option<Int>,
     username: Option<String>,
     email: Option<String>,
 }
@@ -126,7 +126,7 @@ pub struct Whom {
 impl Whom {
     fn key(self) -> Result<UserKey, ApiError> {
         match (self.id, self.username, self.email) {
-            (Some(id), _, _) => Ok(UserKey::Id(id)),
+            (Some(Int(id)), _, _) => Ok(UserKey::Id(id)),
             (None, Some(name), _) if !name.is_empty() => Ok(UserKey::Username(name)),
             (None, _, Some(email)) if !email.is_empty() => Ok(UserKey::Email(email)),
             _ => Err(Error::field("username", Problem::Required).into()),
@@ -167,7 +167,7 @@ pub async fn call_state(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Re
 
 #[derive(Deserialize)]
 pub struct InviteBody {
-    expires_in_hours: Option<i64>,
+    expires_in_hours: Option<Int>,
 }
 
 pub async fn invite(
@@ -176,10 +176,8 @@ pub async fn invite(
     Id(room): Id,
     Body(body): Body<InviteBody>,
 ) -> ApiResult<Response> {
-    let invited = edge
-        .app
-        .invite(&by.user, room, body.expires_in_hours)
-        .await?;
+    let hours = body.expires_in_hours.map(|Int(hours)| hours);
+    let invited = edge.app.invite(&by.user, room, hours).await?;
     let written = Json(InvitationJson {
         token: invited.token.hyphenated().to_string(),
         expires_at: invited.expires_at,

@@ -238,7 +238,7 @@ async fn converse(
             }
         }
     };
-    let mut socket = match edge.app.open_socket(&token, scope).await {
+    let mut socket = match edge.app.open_socket(&token, scope, lang).await {
         Ok(socket) => socket,
         Err(SocketRefusal::BadToken) => return Some((close::BAD_TOKEN, "bad token")),
         Err(SocketRefusal::NoRight) => return Some((close::NO_RIGHT, "no right")),

@@ -82,6 +82,12 @@ pub fn request_mic(from: UserId, username: &str) -> Bytes {
     )
 }
 
+/// To the connection whose call another one of the same user has taken over.
+pub fn taken_over(lang: Lang) -> Bytes {
+    let code = "call_taken_over";
+    error(code, &i18n::text(lang, code, None))
+}
+
 /// The frames of calls, for the hub.
 #[derive(Debug)]
 pub struct WireFrames;
@@ -100,10 +106,5 @@ impl CallFrames for WireFrames {
 
     fn call_state(&self, state: &CallState) -> Bytes {
         framed("call_state", CallStateJson::from(state))
-    }
-
-    fn taken_over(&self) -> Bytes {
-        let code = "call_taken_over";
-        error(code, &i18n::text(Lang::En, code, None))
     }
 }

@@ -7,6 +7,8 @@ use moznods_storage::{MessageId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Int;
+
 /// No `Debug`: there may be a token in it.
 pub enum Inbound {
     Ping,
@@ -109,26 +111,30 @@ impl Inbound {
                 #[derive(Deserialize)]
                 struct Data {
                     content: String,
-                    attachment_ids: Option<Vec<i64>>,
+                    attachment_ids: Option<Vec<Int>>,
                 }
                 read(data).map(|data: Data| Inbound::ChatMessage {
                     content: data.content,
-                    attachment_ids: data.attachment_ids.unwrap_or_default(),
+                    attachment_ids: ids(data.attachment_ids),
                 })
             }
             "message_read" => {
                 #[derive(Deserialize)]
                 struct Data {
-                    message_id: MessageId,
+                    message_id: Int,
                 }
-                read(data).map(|Data { message_id }| Inbound::MessageRead { message_id })
+                read(data).map(|data: Data| Inbound::MessageRead {
+                    message_id: data.message_id.0,
+                })
             }
             "request_mic" => {
                 #[derive(Deserialize)]
                 struct Data {
-                    target_user_id: UserId,
+                    target_user_id: Int,
                 }
-                read(data).map(|Data { target_user_id }| Inbound::RequestMic { target_user_id })
+                read(data).map(|data: Data| Inbound::RequestMic {
+                    target_user_id: data.target_user_id.0,
+                })
             }
             "offer" => signal(SignalKind::Offer, data),
             "answer" => signal(SignalKind::Answer, data),
@@ -140,7 +146,7 @@ impl Inbound {
 
 fn signal(kind: SignalKind, data: &str) -> Result<Inbound, BadFrame> {
     let data: BTreeMap<String, Box<RawValue>> = read(data)?;
-    let target = data
+    let Int(target) = data
         .get("target_user_id")
         .and_then(|target| serde_json::from_str(target.get()).ok())
         .ok_or(BadFrame::BadData)?;
@@ -148,6 +154,12 @@ fn signal(kind: SignalKind, data: &str) -> Result<Inbound, BadFrame> {
         return Err(BadFrame::BadData);
     }
     Ok(Inbound::Signal(Signal { kind, target, data }))
+}
+
+/// Ids as a client lists them; no list is an empty one.
+pub fn ids(listed: Option<Vec<Int>>) -> Vec<i64> {
+    let listed = listed.unwrap_or_default();
+    listed.into_iter().map(|Int(id)| id).collect()
 }
 
 fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, BadFrame> {

@@ -2,14 +2,16 @@
 
 mod frames;
 mod inbound;
+mod number;
 mod objects;
 mod relay;
 
 pub use frames::{
     WireFrames, chat_message, error, message_read, pong, request_mic, room_added, room_presence,
-    signal,
+    signal, taken_over,
 };
-pub use inbound::{BadFrame, Inbound, Signal};
+pub use inbound::{BadFrame, Inbound, Signal, ids};
+pub use number::Int;
 pub use objects::{
     CallStateJson, InvitationJson, LoginJson, MessageJson, OwnUserJson, ParticipantJson, RoomJson,
 };

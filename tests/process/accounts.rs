@@ -59,6 +59,7 @@ async fn registration_names_every_field_that_is_wrong() {
         ("username", json!("ANN"), "taken"),
         ("username", json!("a b"), "only"),
         ("username", json!("a@b"), "only"),
+        ("username", json!("Deleted-7"), "taken"),
         ("username", json!(long(151)), "At most 150"),
         ("username", json!(5), "type"),
         ("email", json!(""), "empty"),
@@ -68,6 +69,7 @@ async fn registration_names_every_field_that_is_wrong() {
         ("password", json!(long(1025)), "At most 1024"),
         ("display_name", json!(long(151)), "At most 150"),
         ("display_name", json!("a\u{7}b"), "Control"),
+        ("display_name", json!("a\u{202e}b"), "Control"),
         ("setup_token", json!("guess"), "used"),
     ] {
         let mut body = good();

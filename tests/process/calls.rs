@@ -169,14 +169,19 @@ async fn a_second_tab_takes_the_call_over() {
     let path = format!("/ws/call/{room}/");
     let mut of_bob = bob.socket(&path).await;
     state(&mut of_bob).await;
-    let mut old = ann.socket(&path).await;
+    let signed_in = format!("{path}?token={}", ann.token);
+    let russian = ("Accept-Language", "en; q=0.5, RU-ru");
+    let mut old = Socket::open(&server, &signed_in, &[russian]).await;
     old.send(json!({"type": "join_call"})).await;
     of_bob.next_of("user_joined").await;
     let mut new = ann.socket(&path).await;
     new.next_of("call_state").await;
     new.send(json!({"type": "join_call"})).await;
 
-    assert_eq!(old.next_of("error").await["code"], "call_taken_over");
+    let told = old.next_of("error").await;
+    assert_eq!(told["code"], "call_taken_over");
+    let detail = told["detail"].as_str().unwrap();
+    assert!(detail.starts_with("Вы "), "in its own language: {detail}");
     assert_eq!(of_bob.next_of("user_left").await["data"]["user_id"], ann.id);
     assert_eq!(
         of_bob.next_of("user_joined").await["data"]["user"]["id"],

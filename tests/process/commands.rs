@@ -1,13 +1,11 @@
 //! Commands beside a running server: what they change, what they print, and that the server obeys.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server, answer, eventually, moznods, text};
 
 #[tokio::test]
-async fn a_blocked_user_is_out_within_a_second() {
+async fn a_blocked_user_is_out_at_once() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;
     let bob = server.user("bob").await;
@@ -23,13 +21,10 @@ async fn a_blocked_user_is_out_within_a_second() {
 
     let output = server.command(&["user", "block", "BOB"], "");
     assert_eq!(text(&output.stdout), "Blocked bob.\n");
-    let blocked = Instant::now();
     assert_eq!(bob.get("/api/auth/me/").await.0, 401);
     for socket in &mut sockets {
         assert_eq!(socket.close_code().await, 4401);
     }
-    // The promise is a second; a machine that is busy with other tests may take its time.
-    assert!(blocked.elapsed().as_secs() < 5);
     of_ann.is_silent().await;
     assert_eq!(ann.get("/api/auth/me/").await.0, 200);
     let login = || {
@@ -136,6 +131,10 @@ async fn accounts_are_added_and_listed() {
         "--email",
         "ann@example.org",
     ];
+    let output = run(&add, "short");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("At least 8"), "{output:?}");
+    assert!(!directory.path().join("data").exists(), "nothing is made");
     let output = run(
         &[&add[..], &["--admin", "--display-name", "Ann B."]].concat(),
         PASSWORD,

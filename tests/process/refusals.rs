@@ -222,11 +222,24 @@ async fn what_nobody_may_do_in_a_room() {
                 413,
                 "payload_too_large",
             ),
-            ("GET", format!("{messages}?page=0"), json!({}), 400, invalid),
             (
                 "GET",
-                format!("{messages}?page_size=x"),
+                format!("{messages}?page=0"),
                 json!({}),
+                404,
+                "not_found",
+            ),
+            (
+                "GET",
+                format!("{messages}?page=2"),
+                json!({}),
+                404,
+                "not_found",
+            ),
+            (
+                "POST",
+                "/api/rooms/".into(),
+                json!({"name": "a\u{202e}b"}),
                 400,
                 invalid,
             ),
@@ -332,15 +345,39 @@ async fn without_a_token_there_is_nothing() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;
     let room = ann.room("room").await;
-    for (method, path) in [
-        ("GET", "/api/auth/me/".to_owned()),
-        ("POST", "/api/auth/logout/".to_owned()),
-        ("PATCH", "/api/auth/profile/".to_owned()),
-        ("GET", "/api/rooms/".to_owned()),
-        ("GET", format!("/api/rooms/{room}/")),
-        ("GET", format!("/api/chat/{room}/messages/")),
-        ("GET", "/api/turn/credentials/".to_owned()),
-    ] {
+    // All that there are, but for those that sign somebody in and those that tell of the server.
+    let routes = [
+        ("POST", "/api/auth/logout/"),
+        ("GET", "/api/auth/me/"),
+        ("PATCH", "/api/auth/profile/"),
+        ("GET", "/api/rooms/"),
+        ("POST", "/api/rooms/"),
+        ("POST", "/api/rooms/direct/"),
+        (
+            "POST",
+            "/api/rooms/join/00000000-0000-4000-8000-000000000000/",
+        ),
+        ("GET", "/api/rooms/{room}/"),
+        ("PATCH", "/api/rooms/{room}/"),
+        ("DELETE", "/api/rooms/{room}/"),
+        ("POST", "/api/rooms/{room}/join/"),
+        ("POST", "/api/rooms/{room}/leave/"),
+        ("POST", "/api/rooms/{room}/pin/"),
+        ("DELETE", "/api/rooms/{room}/pin/"),
+        ("GET", "/api/rooms/{room}/participants/"),
+        ("POST", "/api/rooms/{room}/add-participant/"),
+        ("POST", "/api/rooms/{room}/remove-participant/"),
+        ("GET", "/api/rooms/{room}/call-state/"),
+        ("POST", "/api/rooms/{room}/invite/"),
+        ("GET", "/api/rooms/{room}/messages/"),
+        ("POST", "/api/rooms/{room}/messages/"),
+        ("GET", "/api/chat/{room}/messages/"),
+        ("POST", "/api/chat/{room}/messages/"),
+        ("POST", "/api/chat/messages/1/read/"),
+        ("GET", "/api/turn/credentials/"),
+    ];
+    for (method, path) in routes {
+        let path = path.replace("{room}", &room.to_string());
         for header in [
             None,
             Some("Token nonsense"),

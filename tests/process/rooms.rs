@@ -239,6 +239,36 @@ async fn a_newcomer_has_nothing_to_catch_up_with() {
 }
 
 #[tokio::test]
+async fn numbers_may_be_written_as_texts() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let id = bob.id.to_string();
+    ann.done("/api/rooms/direct/", json!({"user_id": id})).await;
+    let form = ann.request(Method::POST, "/api/rooms/direct/");
+    assert_eq!(answer(form.form(&[("user_id", &id)])).await.0, 200);
+    let room = ann.room("room").await;
+    let path = format!("/api/rooms/{room}/");
+    ann.done(&format!("{path}add-participant/"), json!({"id": id}))
+        .await;
+    let hours = json!({"expires_in_hours": "24"});
+    let invited = ann.done(&format!("{path}invite/"), hours).await;
+    assert!(invited["expires_at"].is_string());
+
+    let messages = format!("{path}messages/");
+    let message = ann.done(&messages, json!({"content": "x"})).await["id"].to_string();
+    let mut chat = bob.socket(&format!("/ws/chat/{room}/")).await;
+    chat.send(json!({"type": "message_read", "data": {"message_id": message}}))
+        .await;
+    assert_eq!(chat.next().await["type"], "message_read");
+    let mut call = ann.socket(&format!("/ws/call/{room}/")).await;
+    call.next_of("call_state").await;
+    let offer = json!({"type": "offer", "data": {"target_user_id": id, "sdp": "x"}});
+    call.send(offer).await;
+    assert_eq!(call.next().await["code"], "target_not_in_call");
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_with_absolute_links() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;
@@ -268,9 +298,26 @@ async fn lists_come_in_pages_with_absolute_links() {
         (last["results"].as_array().unwrap().len(), &last["next"]),
         (1, &Value::Null)
     );
-    let (_, first) = ann.get(&format!("{path}?page_size=1000")).await;
-    assert_eq!(
-        (&first["next"], &first["previous"]),
-        (&Value::Null, &Value::Null)
-    );
+    for size in ["1000", "x", "0"] {
+        let (status, first) = ann.get(&format!("{path}?page_size={size}")).await;
+        assert_eq!(status, 200);
+        assert_eq!(
+            (&first["next"], &first["previous"]),
+            (&Value::Null, &Value::Null)
+        );
+    }
+    let (_, page) = ann
+        .get(&format!("{path}?a=b%20c&page=1&page_size=2&d"))
+        .await;
+    let next = format!("{url}{path}?page=2&a=b%20c&page_size=2&d");
+    assert_eq!(page["next"], next, "the rest of the query stays");
+    for missing in ["page=4&page_size=2", "page=x", "page=99999999999999999999"] {
+        let (status, answered) = ann.get(&format!("{path}?{missing}")).await;
+        assert_eq!(status, 404, "{missing}");
+        let refused = json!({"detail": "Invalid page.", "code": "not_found"});
+        assert_eq!(answered, refused);
+    }
+    let nothing = ann.room("empty").await;
+    let (status, _) = ann.get(&format!("/api/chat/{nothing}/messages/")).await;
+    assert_eq!(status, 200, "the first page is there");
 }

@@ -170,7 +170,8 @@ fn settings_are_printed_without_secrets() {
 #[tokio::test]
 async fn logs_hold_no_secret() {
     for format in ["--log-format=human", "--log-format=json"] {
-        let mut server = Server::start(&[format, "--accounts-registration=code"]);
+        let everything = "--log-level=trace";
+        let mut server = Server::start(&[format, everything, "--accounts-registration=code"]);
         let setup = server.line_with("/#/setup/");
         let setup = setup.rsplit('/').next().unwrap().to_owned();
         let code = server.line_with("Invite code");

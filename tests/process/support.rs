@@ -398,11 +398,22 @@ impl Socket {
         assert_eq!(self.next().await, json!({"type": "pong"}));
     }
 
-    /// Reads until the other side closes; the code it gives.
+    /// The code with which the other side closes; it may send nothing before.
     pub async fn close_code(&mut self) -> u16 {
+        match self.message().await {
+            Message::Close(frame) => {
+                // Sends the answer that the other side waits for.
+                let _ = self.stream.close(None).await;
+                frame.expect("a code").code.into()
+            }
+            other => panic!("no close but {other:?}"),
+        }
+    }
+
+    /// As [`Self::close_code`], of one that may have been sent much before.
+    pub async fn close_code_at_last(&mut self) -> u16 {
         loop {
             if let Message::Close(frame) = self.message().await {
-                // Sends the answer that the other side waits for.
                 let _ = self.stream.close(None).await;
                 return frame.expect("a code").code.into();
             }
