@@ -171,7 +171,7 @@ mod tests {
 
         let accept = (header::ACCEPT_ENCODING, "gzip");
         for _ in 0..2 {
-            let response = ask("text/css", 5000, &[accept.clone()]);
+            let response = ask("text/css", 5000, std::slice::from_ref(&accept));
             let body = axum::body::to_bytes(response.into_body(), 5000).await;
             let mut text = Vec::new();
             let compressed = body.unwrap();
