@@ -131,7 +131,11 @@ async fn who_does_not_read_is_closed_and_costs_the_others_nothing() {
             hub.send_to_scope(Scope::Chat(ROOM), frame.clone());
             assert_eq!(quick.next_frame().await.as_ref(), Some(&frame));
         }
-        assert_eq!(slow.closed().await, CloseReason::TooSlow);
+        tokio::select! {
+            biased;
+            reason = slow.closed() => assert_eq!(reason, CloseReason::TooSlow),
+            () = std::future::ready(()) => panic!("still open"),
+        }
         assert_eq!(hub.connection_count(), 1);
     }
 }
