@@ -62,6 +62,17 @@ const KEYS: &[Key] = &[
         "Address and port of STUN/TURN, UDP and TCP",
     ),
     key(
+        "turn.tls_listen",
+        "[::]:5349",
+        "Address and port of TURN over TLS, where tls_cert is set",
+    ),
+    key(
+        "turn.tls_cert",
+        "",
+        "Certificate chain for TURN over TLS, a PEM file; read again on SIGHUP",
+    ),
+    key("turn.tls_key", "", "Its private key, a PEM file"),
+    key(
         "turn.relay_ports",
         "49152-65535",
         "UDP ports that the relay hands out, FIRST-LAST",
@@ -187,6 +198,8 @@ pub struct Http {
 pub struct Turn {
     pub enabled: bool,
     pub listen: SocketAddr,
+    /// `None`: no TURN over TLS.
+    pub tls: Option<TurnTls>,
     pub relay_ports: RangeInclusive<u16>,
     pub external_ip: ExternalIp,
     pub realm: String,
@@ -198,6 +211,15 @@ pub struct Turn {
     pub max_allocations_per_user: u32,
     pub legacy_channels: bool,
     pub credential_ttl: Duration,
+}
+
+/// TURN over TLS.
+#[derive(Debug, Clone)]
+pub struct TurnTls {
+    pub listen: SocketAddr,
+    /// PEM files.
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 /// The address under which relayed traffic is reached from outside.
@@ -510,6 +532,7 @@ impl Config {
             turn: Turn {
                 enabled: settings.switch("turn.enabled")?,
                 listen: settings.get("turn.listen", address, ADDRESS)?,
+                tls: parse_turn_tls(settings)?,
                 relay_ports: settings.get(
                     "turn.relay_ports",
                     |text| {
@@ -613,6 +636,32 @@ pub fn host_of(url: &str) -> &str {
         Some((host, port)) if !port.contains(']') => host,
         _ => authority,
     }
+}
+
+/// The certificate and its key are set together or not at all.
+fn parse_turn_tls(settings: &Settings) -> Result<Option<TurnTls>, ConfigError> {
+    const ADDRESS: &str = "ADDRESS:PORT, such as [::]:5349";
+    let listen = settings.get("turn.tls_listen", |text| text.parse().ok(), ADDRESS)?;
+    let set = |path| settings.get(path, |text| Some(!text.is_empty()), "");
+    let (cert_is_set, key_is_set) = (set("turn.tls_cert")?, set("turn.tls_key")?);
+    let file = |path, other_is_set: bool, right| {
+        settings.get(
+            path,
+            |text| (!text.is_empty() || !other_is_set).then(|| PathBuf::from(text)),
+            right,
+        )
+    };
+    let cert = file(
+        "turn.tls_cert",
+        key_is_set,
+        "a PEM file, since turn.tls_key is set",
+    )?;
+    let key = file(
+        "turn.tls_key",
+        cert_is_set,
+        "a PEM file, since turn.tls_cert is set",
+    )?;
+    Ok(cert_is_set.then_some(TurnTls { listen, cert, key }))
 }
 
 fn parse_public_url(text: &str) -> Option<Option<String>> {
@@ -837,6 +886,7 @@ mod tests {
             ("turn.external_ip", "0.0.0.0"),
             ("turn.external_ip", "192.0.2.1/fd00::1"),
             ("turn.external_ip", "192.0.2.1,192.0.2.2"),
+            ("turn.tls_listen", "5349"),
             ("turn.allow_peers", "10.0.0.0/33"),
             ("turn.credential_ttl", "1"),
             ("ice.extra_stun", "russia"),
@@ -849,6 +899,24 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let error = load(&[("turn.tls_cert", "cert.pem")], &[], "").unwrap_err();
+        assert_eq!(
+            error,
+            "turn.tls_key = \"\" (default): expected a PEM file, since turn.tls_cert is set"
+        );
+        let error = load(&[("turn.tls_key", "key.pem")], &[], "").unwrap_err();
+        assert!(error.starts_with("turn.tls_cert = "), "{error}");
+        let both = [("turn.tls_cert", "cert.pem"), ("turn.tls_key", "key.pem")];
+        let tls = load(&both, &[], "").unwrap().turn.tls.unwrap();
+        assert_eq!(
+            (tls.listen.port(), tls.key),
+            (5349, PathBuf::from("key.pem"))
+        );
+        assert!(load(&[], &[], "").unwrap().turn.tls.is_none());
     }
 
     #[test]

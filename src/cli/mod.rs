@@ -12,6 +12,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use moznods_storage::{Missing, SqliteStore, StorageError};
+use moznods_turn::net::tls::CertificateError;
 
 use crate::app::{App, Error};
 use crate::config::{Config, ConfigError, Flags, Settings};
@@ -60,6 +61,8 @@ enum Failure {
         address: std::net::SocketAddr,
         why: String,
     },
+    #[error("turn.tls_cert, turn.tls_key: {0}")]
+    Certificate(#[from] CertificateError),
     #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("{0}")]
@@ -73,7 +76,7 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Config(_) | Failure::Listen { .. } => 2,
+            Failure::Config(_) | Failure::Listen { .. } | Failure::Certificate(_) => 2,
             Failure::Storage(
                 StorageError::Directory { .. }
                 | StorageError::Locked { .. }

@@ -36,6 +36,8 @@ pub(crate) use limiter::prefix;
 pub enum Transport {
     Udp,
     Tcp,
+    /// TLS over TCP.
+    Tls,
 }
 
 /// Whose traffic: an allocation is tied to one (RFC 8656 §2.2).
