@@ -104,6 +104,11 @@ const KEYS: &[Key] = &[
         "Live allocations of one user; 0: no limit",
     ),
     key(
+        "turn.max_bytes_per_second_per_user",
+        "0",
+        "Bytes that the relay passes on for one user per second, both ways together; 0: no limit",
+    ),
+    key(
         "turn.legacy_channels",
         "true",
         "Take channel numbers of RFC 5766, 0x5000 to 0x7FFF, from older clients",
@@ -142,6 +147,8 @@ const KEYS: &[Key] = &[
     ),
 ];
 
+/// Bytes per second; a voice call takes about as much.
+const LEAST_RATE: u64 = 8192;
 const REALM_MAX: usize = RelayConfig::REALM_MAX;
 
 /// File that is read when neither `--config` nor `MOZNODS_CONFIG` names one; it may be missing.
@@ -209,6 +216,8 @@ pub struct Turn {
     pub deny_peers: Vec<IpNet>,
     /// 0: no limit.
     pub max_allocations_per_user: u32,
+    /// 0: no limit.
+    pub max_bytes_per_second_per_user: u64,
     pub legacy_channels: bool,
     pub credential_ttl: Duration,
 }
@@ -560,6 +569,14 @@ impl Config {
                     |text| text.parse().ok(),
                     "a whole number, 0 for no limit",
                 )?,
+                max_bytes_per_second_per_user: settings.get(
+                    "turn.max_bytes_per_second_per_user",
+                    |text| {
+                        let rate = text.parse().ok()?;
+                        (rate == 0 || rate >= LEAST_RATE).then_some(rate)
+                    },
+                    "a whole number of at least 8192, less than which carries no voice, or 0 for no limit",
+                )?,
                 legacy_channels: settings.switch("turn.legacy_channels")?,
                 credential_ttl: settings.get(
                     "turn.credential_ttl",
@@ -889,6 +906,7 @@ mod tests {
             ("turn.tls_listen", "5349"),
             ("turn.allow_peers", "10.0.0.0/33"),
             ("turn.credential_ttl", "1"),
+            ("turn.max_bytes_per_second_per_user", "100"),
             ("ice.extra_stun", "russia"),
             ("log.level", "loud"),
             ("turn.enabled", "yes"),

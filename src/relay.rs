@@ -97,6 +97,7 @@ fn settings(
         legacy_channels: turn.legacy_channels,
         limits: Limits {
             allocations_per_owner: turn.max_allocations_per_user,
+            bytes_per_second_per_owner: turn.max_bytes_per_second_per_user,
             unauthenticated_per_second: match app.config.limits.enabled {
                 true => defaults.unauthenticated_per_second,
                 false => 0,

@@ -936,6 +936,46 @@ fn quotas_are_per_owner_and_given_back() {
 }
 
 #[test]
+fn the_bytes_of_an_owner_are_limited_over_all_his_allocations_and_both_ways() {
+    let limits = Limits {
+        bytes_per_second_per_owner: 100_000,
+        ..Limits::default()
+    };
+    let mut bench = Bench::with(limits, 50000..=50099);
+    for (name, port) in [("alice", 1), ("bob", 2), ("alice", 3)] {
+        let (mut client, _) = allocated(&mut bench, name, udp(port));
+        let bound = bench.ask(&mut client, udp(port), Method::ChannelBind, |m| {
+            bind(0x4000, addr(PEER))(m)
+        });
+        assert_eq!(bound.code, 0);
+    }
+    let data = channel_data(0x4000, &[0; 1000]);
+    let sent = |bench: &mut Bench, port| {
+        let passes = |_: &u32| matches!(bench.verdict(udp(port), &data), Verdict::ToPeer { .. });
+        (0..1000).filter(passes).count()
+    };
+    assert_eq!(sent(&mut bench, 1), 100);
+    assert_eq!(sent(&mut bench, 3), 0);
+    assert_eq!(bench.peer_sends(PEER, &[0; 1000]), None);
+    assert_eq!(sent(&mut bench, 2), 100, "another's quota is his own");
+    bench.pass(1);
+    assert!(bench.peer_sends(PEER, &[0; 1000]).is_some());
+    assert_eq!(sent(&mut bench, 1), 99);
+
+    // Letting go of all and beginning anew gives no new burst.
+    bench.users.revoked.lock().unwrap().insert(Owner(1));
+    bench.server.review(bench.now);
+    bench.users.revoked.lock().unwrap().clear();
+    bench.outputs();
+    let (mut client, _) = allocated(&mut bench, "alice", udp(1));
+    bench.ask(&mut client, udp(1), Method::ChannelBind, |m| {
+        bind(0x4000, addr(PEER))(m)
+    });
+    assert_eq!(sent(&mut bench, 1), 0);
+    assert!(bench.dropped(Dropped::OverQuota) > 2000);
+}
+
+#[test]
 fn ports_are_used_up_given_back_and_passed_over_when_taken() {
     let mut bench = Bench::with(Limits::default(), 50000..=50003);
     bench.taken = vec![50000, 50001];

@@ -8,6 +8,7 @@
 mod allocation;
 mod common;
 mod limiter;
+mod meter;
 mod request;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -223,6 +224,10 @@ impl Server {
             self.stats.count_dropped(Dropped::ForbiddenPeer);
             return None;
         }
+        if !found.may_relay(len, now.instant) {
+            self.stats.count_dropped(Dropped::OverQuota);
+            return None;
+        }
         let stream = found.tuple.transport != Transport::Udp;
         let range = match found.peers.channel_of(peer, now.instant) {
             Some(number) => {
@@ -337,6 +342,9 @@ impl Server {
     ) -> Verdict {
         let allocation = slot.and_then(|slot| self.allocations.get_mut(slot as usize));
         match allocation.filter(|found| found.peers.permits(peer.ip(), now.instant)) {
+            Some(allocation) if !allocation.may_relay(payload.len(), now.instant) => {
+                self.discard(Dropped::OverQuota)
+            }
             Some(allocation) => {
                 allocation.to_peer += payload.len() as u64;
                 self.stats.to_peer.count(payload.len());

@@ -250,7 +250,12 @@ impl Server {
         let grant = self
             .common
             .take(owner, relay, wish, now.instant, &mut self.rng);
-        let Grant { port, relay, token } = grant.map_err(|no_port| match no_port {
+        let Grant {
+            port,
+            relay,
+            token,
+            meter,
+        } = grant.map_err(|no_port| match no_port {
             NoPort::Quota => Code::QuotaReached,
             NoPort::Exhausted => Code::InsufficientCapacity,
         })?;
@@ -283,6 +288,7 @@ impl Server {
                 wish,
                 failed: Vec::new(),
             })),
+            meter,
             to_peer: 0,
             to_client: 0,
             peers: Peers::default(),
