@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moznods_turn::auth::Owner;
+use moznods_turn::auth::{Key, Owner};
 use moznods_turn::policy::PeerPolicy;
 use moznods_turn::server::{
     AllocationId, BadConfig, Common, Config, Ended, Event, FiveTuple, HEADROOM, Limits, Now,
@@ -14,7 +14,9 @@ use moznods_turn::server::{
 };
 use moznods_turn::stats::Dropped;
 use moznods_turn::wire::{Builder, Class, Message, Method, attr, channel};
-use support::{Answer, Client, REALM, Users, bind, channel_data, permit, udp_transport};
+use support::{
+    Answer, Client, OTHER_PASSWORD, REALM, Users, bind, channel_data, permit, udp_transport,
+};
 
 const PUBLIC: &str = "198.51.100.7";
 const LOCAL: &str = "10.0.0.7";
@@ -335,6 +337,33 @@ fn who_may_not_relay_is_refused() {
         bench.allocate(&mut client, udp(1)).code,
         401,
         "wrong password"
+    );
+}
+
+#[test]
+fn the_key_that_proves_a_request_decides_whose_it_is() {
+    let mut bench = Bench::new();
+    let mut client = Client::new("bob");
+    client.key = Key::long_term("bob", REALM, OTHER_PASSWORD);
+    let answer = bench.allocate(&mut client, udp(1));
+    assert_eq!((answer.code, answer.signed), (0, true));
+    assert!(matches!(
+        bench.events[..],
+        [Event::Allocated {
+            owner: Owner(22),
+            ..
+        }]
+    ));
+    // The same name, and not the same owner.
+    let mut other = Client::new("bob");
+    assert_eq!(
+        bench.ask(&mut other, udp(1), Method::Refresh, |_| {}).code,
+        441
+    );
+    client.key = support::key_of("alice");
+    assert_eq!(
+        bench.ask(&mut client, udp(1), Method::Refresh, |_| {}).code,
+        401
     );
 }
 
