@@ -280,11 +280,10 @@ impl Server {
 
     /// Ends what has expired.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some((at, id)) = self.timers.first().copied() {
-            if at > now.instant {
-                break;
+        while self.poll_timeout().is_some_and(|at| at <= now.instant) {
+            if let Some((_, id)) = self.timers.pop_first() {
+                self.end(now, id, Ended::Expired);
             }
-            self.end(now, id, Ended::Expired);
         }
     }
 

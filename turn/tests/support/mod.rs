@@ -1,6 +1,8 @@
 //! A small TURN client for tests: builds requests, remembers the nonce, reads answers.
 #![allow(dead_code)]
 
+pub mod bench;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Mutex;
