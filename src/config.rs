@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -531,8 +531,8 @@ impl Config {
         Ok(Config {
             data_dir: settings.get(
                 "data_dir",
-                |text| (!text.is_empty()).then(|| PathBuf::from(text)),
-                "a directory",
+                |text| (!text.is_empty() && !text.starts_with('~')).then(|| PathBuf::from(text)),
+                "a directory, written out (~ means nothing here)",
             )?,
             http: Http {
                 listen: settings.get("http.listen", address, ADDRESS)?,
@@ -726,9 +726,18 @@ fn parse_extra_stun(text: &str) -> Option<Vec<String>> {
         "global" => &["stun.l.google.com:19302", "stun.cloudflare.com:3478"],
         list => {
             let server = |item: &str| {
-                let (host, port) = item.trim().rsplit_once(':')?;
-                let host_right = !host.is_empty() && !host.contains(['/', ' ', '?']);
-                (host_right && port.parse::<u16>().is_ok()).then(|| item.trim().to_owned())
+                // As one would write it in a page.
+                let item = item.trim();
+                let item = item.strip_prefix("stun:").unwrap_or(item);
+                let (host, port) = item.rsplit_once(':')?;
+                let address = host
+                    .strip_prefix('[')
+                    .and_then(|host| host.strip_suffix(']'));
+                let host_right = match address {
+                    Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+                    None => !host.is_empty() && !host.contains(['/', ' ', '?', ':', '[', ']']),
+                };
+                (host_right && port.parse::<u16>().is_ok()).then(|| item.to_owned())
             };
             return list.split(',').map(server).collect();
         }
@@ -908,6 +917,10 @@ mod tests {
             ("turn.credential_ttl", "1"),
             ("turn.max_bytes_per_second_per_user", "100"),
             ("ice.extra_stun", "russia"),
+            ("ice.extra_stun", "stun:stun:example.org:3478"),
+            ("ice.extra_stun", "2001:db8::1:3478"),
+            ("ice.extra_stun", "turn:example.org:3478"),
+            ("data_dir", "~/data"),
             ("log.level", "loud"),
             ("turn.enabled", "yes"),
         ] {
@@ -969,6 +982,26 @@ mod tests {
         .unwrap();
         assert_eq!(config.turn.allow_peers.len(), 2);
         assert_eq!(config.http.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn stun_servers_are_written_as_admins_write_them() {
+        let servers = |text| {
+            load(&[("ice.extra_stun", text)], &[], "")
+                .unwrap()
+                .ice
+                .extra_stun
+        };
+        assert_eq!(
+            servers("stun:a.example.org:3478, b.example.org:19302, [2001:db8::1]:3478"),
+            [
+                "a.example.org:3478",
+                "b.example.org:19302",
+                "[2001:db8::1]:3478"
+            ]
+        );
+        assert!(servers("none").is_empty());
+        assert!(!servers("ru").is_empty());
     }
 
     #[test]
