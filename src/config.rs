@@ -55,6 +55,16 @@ const KEYS: &[Key] = &[
         "",
         "Networks whose X-Forwarded-* headers are believed, as CIDR",
     ),
+    key(
+        "http.allowed_origins",
+        "",
+        "Origins of web clients hosted elsewhere, such as https://app.example.org, by comma; *: any",
+    ),
+    key(
+        "http.metrics",
+        "local",
+        "Who may read /metrics: local (from this machine, not through a proxy) or public",
+    ),
     key("turn.enabled", "true", "Run the STUN/TURN relay"),
     key(
         "turn.listen",
@@ -137,7 +147,7 @@ const KEYS: &[Key] = &[
     key(
         "limits.enabled",
         "true",
-        "Limit how often one may try to sign in and register",
+        "Limit how often one may sign in, register and write, and how many connections an address may have",
     ),
     key("log.format", "human", "human or json"),
     key(
@@ -199,6 +209,28 @@ pub struct Config {
 pub struct Http {
     pub listen: SocketAddr,
     pub trusted_proxies: Vec<IpNet>,
+    pub allowed_origins: AllowedOrigins,
+    /// Whether `/metrics` is for everybody.
+    pub public_metrics: bool,
+}
+
+/// Whose pages may use this server, beside its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    Any,
+    /// As browsers write them: `scheme://host[:port]`.
+    These(Vec<String>),
+}
+
+impl AllowedOrigins {
+    pub fn allow(&self, origin: &str) -> bool {
+        match self {
+            AllowedOrigins::Any => true,
+            AllowedOrigins::These(origins) => origins
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(origin)),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -537,6 +569,20 @@ impl Config {
             http: Http {
                 listen: settings.get("http.listen", address, ADDRESS)?,
                 trusted_proxies: settings.list("http.trusted_proxies", network, NETWORKS)?,
+                allowed_origins: settings.get(
+                    "http.allowed_origins",
+                    parse_allowed_origins,
+                    "*, or SCHEME://HOST[:PORT] by comma, without paths",
+                )?,
+                public_metrics: settings.get(
+                    "http.metrics",
+                    |text| match text {
+                        "local" => Some(false),
+                        "public" => Some(true),
+                        _ => None,
+                    },
+                    "local or public",
+                )?,
             },
             turn: Turn {
                 enabled: settings.switch("turn.enabled")?,
@@ -686,15 +732,40 @@ fn parse_public_url(text: &str) -> Option<Option<String>> {
     if text.is_empty() {
         return Some(None);
     }
-    let url: axum::http::Uri = text.parse().ok()?;
-    let right = matches!(url.scheme_str(), Some("http" | "https"))
-        && url.host().is_some_and(|host| !host.is_empty())
-        && !text.contains('@')
-        && matches!(
-            url.path_and_query().map(|path| path.as_str()),
-            None | Some("/")
-        );
-    right.then(|| Some(text.to_owned()))
+    let http = text.starts_with("http://") || text.starts_with("https://");
+    (http && is_origin(text)).then(|| Some(text.to_owned()))
+}
+
+/// Whether the text is `scheme://host[:port]` and no more.
+fn is_origin(text: &str) -> bool {
+    text.parse::<axum::http::Uri>().is_ok_and(|url| {
+        url.scheme().is_some()
+            && url.host().is_some_and(|host| !host.is_empty())
+            && !text.contains('@')
+            && matches!(
+                url.path_and_query().map(|path| path.as_str()),
+                None | Some("/")
+            )
+    })
+}
+
+fn parse_allowed_origins(text: &str) -> Option<AllowedOrigins> {
+    if text == "*" {
+        return Some(AllowedOrigins::Any);
+    }
+    let origin = |item: &str| {
+        let item = item.trim_end_matches('/');
+        // Browsers leave a scheme's own port out.
+        let item = match item.split_once("://")?.0 {
+            "https" => item.strip_suffix(":443").unwrap_or(item),
+            "http" => item.strip_suffix(":80").unwrap_or(item),
+            _ => item,
+        };
+        is_origin(item).then(|| item.to_owned())
+    };
+    let items = text.split(',').map(str::trim);
+    let origins = items.filter(|item| !item.is_empty()).map(origin);
+    origins.collect::<Option<_>>().map(AllowedOrigins::These)
 }
 
 fn parse_external_ip(text: &str) -> Option<ExternalIp> {
@@ -909,6 +980,10 @@ mod tests {
             ("public_url", "https://user@example.org"),
             ("public_url", "https://example.org/path"),
             ("http.listen", "8080"),
+            ("http.allowed_origins", "app.example.org"),
+            ("http.allowed_origins", "https://app.example.org/path"),
+            ("http.allowed_origins", "https://app.example.org,*"),
+            ("http.metrics", "yes"),
             ("turn.external_ip", "0.0.0.0"),
             ("turn.external_ip", "192.0.2.1/fd00::1"),
             ("turn.external_ip", "192.0.2.1,192.0.2.2"),
@@ -1002,6 +1077,25 @@ mod tests {
         );
         assert!(servers("none").is_empty());
         assert!(!servers("ru").is_empty());
+    }
+
+    #[test]
+    fn origins_are_compared_as_browsers_write_them() {
+        let allow = |setting, origin: &str| {
+            let config = load(&[("http.allowed_origins", setting)], &[], "").unwrap();
+            config.http.allowed_origins.allow(origin)
+        };
+        let several = "https://App.example.org:443/, http://localhost:5173, tauri://localhost";
+        for origin in [
+            "https://app.example.org",
+            "http://localhost:5173",
+            "tauri://localhost",
+        ] {
+            assert!(allow(several, origin), "{origin}");
+            assert!(allow("*", origin) && !allow("", origin), "{origin}");
+        }
+        assert!(!allow(several, "http://app.example.org"));
+        assert!(!allow(several, "http://localhost"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::app::App;
-use crate::config::{ExternalIp, Turn};
+use crate::config::ExternalIp;
 
 /// Serves relay clients at `listeners` as long as the program runs. May wait for STUN servers for some
 /// seconds, to learn the public address.
@@ -36,7 +36,6 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
             );
         }
     }
-    raise_file_limit(&app.config.turn);
 
     // Before the relay serves, so that no loss is missed.
     let losses = app.access().losses();
@@ -104,21 +103,6 @@ fn settings(
             },
             ..defaults
         },
-    }
-}
-
-/// Each allocation is an open file, and so is each socket of a user.
-fn raise_file_limit(turn: &Turn) {
-    let wanted = turn.relay_ports.len() as u64;
-    match moznods_turn::net::raise_file_limit() {
-        Ok(limit) if limit < wanted => {
-            tracing::info!(
-                limit,
-                "open files, and with them calls, are limited to this many"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{ConnectionId, RoomId, Scope, UserId};
 
 /// Live connections of one user.
 pub const MAX_CONNECTIONS_PER_USER: usize = 64;
-/// Frames that may wait for one connection.
-pub(crate) const MAX_QUEUED_FRAMES: usize = 256;
+/// Frames that may wait for one connection; of the usual length, they are as many bytes as may wait.
+pub(crate) const MAX_QUEUED_FRAMES: usize = 4096;
 /// Bytes that may wait for one connection, beside a first frame of any length.
 const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 

@@ -130,7 +130,7 @@ async fn who_does_not_read_is_closed_and_costs_the_others_nothing() {
         let hub = hub();
         let slow = connect(&hub, 1, Scope::Chat(ROOM));
         let mut quick = connect(&hub, 2, Scope::Chat(ROOM));
-        for _ in 0..1000 {
+        for _ in 0..5000 {
             hub.send_to_scope(Scope::Chat(ROOM), frame.clone());
             assert_eq!(quick.next_frame().await.as_ref(), Some(&frame));
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use moznods_signaling::{CloseReason, Whom};
-use moznods_storage::{AdminGrant, NewUser, StorageError, TokenHash, User, UserKey};
+use moznods_storage::{AdminGrant, NewUser, StorageError, TokenHash, User, UserId, UserKey};
 use ring::digest::{SHA256, digest};
 
 use super::{App, Error, FieldError, Problem, Refusal, Result, now, random_text};
@@ -44,6 +44,17 @@ impl fmt::Debug for NewAccount {
     }
 }
 
+impl NewAccount {
+    /// Without the spaces that keyboards of phones add, if there is nothing wrong with it but that it may be taken.
+    pub fn checked(mut self) -> Result<Self> {
+        for name in [&mut self.username, &mut self.email, &mut self.display_name] {
+            *name = name.trim().to_owned();
+        }
+        check_account(&self)?;
+        Ok(self)
+    }
+}
+
 /// What signing in yields. The token is shown this once.
 pub struct Login {
     pub token: String,
@@ -53,7 +64,7 @@ pub struct Login {
 impl App {
     /// Registration by whoever comes, under the rule of `accounts.registration`.
     pub async fn register(&self, account: NewAccount) -> Result<Login> {
-        check_account(&account)?;
+        let account = account.checked()?;
         let admin = if account.setup_token.is_empty() {
             match self.config.accounts.registration {
                 Registration::Closed => return Err(Refusal::RegistrationClosed.into()),
@@ -79,7 +90,7 @@ impl App {
 
     /// An account made by the administrator, whatever `accounts.registration` says.
     pub async fn add_user(&self, account: NewAccount, is_admin: bool) -> Result<User> {
-        check_account(&account)?;
+        let account = account.checked()?;
         let admin = if is_admin {
             AdminGrant::Yes
         } else {
@@ -94,7 +105,7 @@ impl App {
             .create_user(NewUser {
                 username: account.username,
                 email: account.email,
-                display_name: account.display_name.trim().to_owned(),
+                display_name: account.display_name,
                 password_hash: self.passwords.hash(account.password).await?,
                 admin,
                 now: now(),
@@ -104,17 +115,21 @@ impl App {
         Ok(user)
     }
 
+    /// Whose username or mail address this is, blocked or not.
+    pub async fn user_id_named(&self, name: &str) -> Result<Option<UserId>> {
+        if is_overlong(name) {
+            return Ok(None);
+        }
+        let user = self.store.user(key_named(name)).await?;
+        Ok(user.map(|user| user.id))
+    }
+
     /// `name` is a username or a mail address.
     pub async fn log_in(&self, name: &str, password: String) -> Result<Login> {
         let mut found = None;
         // What is longer than any name or password belongs to nobody, and is not worth a hash.
-        if name.len() <= 4 * limits::EMAIL && password.len() <= limits::PASSWORD_MAX {
-            let key = if name.contains('@') {
-                UserKey::Email(name.to_owned())
-            } else {
-                UserKey::Username(name.to_owned())
-            };
-            let candidate = self.store.user_with_password(key).await?;
+        if !is_overlong(name) && password.len() <= limits::PASSWORD_MAX {
+            let candidate = self.store.user_with_password(key_named(name)).await?;
             let (user, hash) = candidate.unzip();
             if self.passwords.verify(password, hash).await? {
                 found = user;
@@ -150,7 +165,10 @@ impl App {
             .ok_or(Refusal::AuthenticationRequired)?;
         let now = now();
         if now - owner.last_used_at > TOUCH_AFTER {
-            self.store.touch_token(key, now).await?;
+            // Only a note: not worth refusing what can be read.
+            if let Err(error) = self.store.touch_token(key, now).await {
+                tracing::warn!(%error, "cannot note that a sign-in was used");
+            }
         }
         Ok((owner.user, key))
     }
@@ -179,15 +197,9 @@ impl App {
         Ok(self.store.users().await?)
     }
 
-    /// By username, or by mail address when there is an `@` in it.
     pub async fn user_named(&self, name: &str) -> Result<User> {
-        let key = if name.contains('@') {
-            UserKey::Email(name.to_owned())
-        } else {
-            UserKey::Username(name.to_owned())
-        };
         self.store
-            .user(key)
+            .user(key_named(name))
             .await?
             .ok_or_else(|| Error::field("user", Problem::NoSuchUser))
     }
@@ -221,6 +233,20 @@ impl App {
         *self.setup_token() = Some(hash(&token));
         Ok(Some(token))
     }
+}
+
+/// There is an `@` in every mail address, and in no username.
+fn key_named(name: &str) -> UserKey {
+    if name.contains('@') {
+        UserKey::Email(name.to_owned())
+    } else {
+        UserKey::Username(name.to_owned())
+    }
+}
+
+/// In bytes, of which a character has four at most.
+fn is_overlong(name: &str) -> bool {
+    name.len() > 4 * limits::EMAIL
 }
 
 /// Secrets are compared by their hashes: what the time of that comparison tells is of no use.

@@ -2,8 +2,8 @@
 
 use moznods_signaling::{CloseReason, Whom};
 use moznods_storage::{
-    Listing, Page, Participant, Room, RoomChange, RoomId, RoomView, Timestamp, User, UserId,
-    UserKey,
+    Admission, Listing, Page, Participant, Room, RoomChange, RoomId, RoomView, Timestamp, User,
+    UserId, UserKey,
 };
 use uuid::Uuid;
 
@@ -93,13 +93,16 @@ impl App {
         }
         let name = name.map(checked_name).transpose()?;
         let change = RoomChange { name, is_public };
-        self.store.change_room(room, change, now()).await?;
+        self.store.change_room(room, user.id, change, now()).await?;
         self.room(user, room).await
     }
 
     pub async fn delete_room(&self, user: &User, room: RoomId) -> Result<()> {
-        self.owned(user, room).await?;
-        self.store.delete_room(room).await?;
+        // It is the other one's as much.
+        if self.owned(user, room).await?.is_direct {
+            return Err(Refusal::DirectRoom.into());
+        }
+        self.store.delete_room(room, user.id).await?;
         self.hub.close(Whom::Room(room), CloseReason::NoRight);
         Ok(())
     }
@@ -116,7 +119,7 @@ impl App {
         if !found.is_public {
             return Err(Refusal::InvitationRequired.into());
         }
-        match self.enter(room, user.id).await? {
+        match self.enter(room, user.id, Admission::Public).await? {
             Some(_) => self.room(user, room).await,
             None => Err(Refusal::AlreadyParticipant.into()),
         }
@@ -126,14 +129,16 @@ impl App {
     pub async fn join_by_invitation(&self, user: &User, token: &str) -> Result<RoomSeen> {
         let invalid = || Error::field("invitation", Problem::InvitationInvalid);
         let token = Uuid::parse_str(token).map_err(|_| invalid())?;
-        let invitation = self
-            .store
-            .invitation(token.hyphenated().to_string())
-            .await?
-            .filter(|invitation| invitation.expires_at.is_none_or(|end| end > now()))
-            .ok_or_else(invalid)?;
-        self.enter(invitation.room_id, user.id).await?;
-        self.room(user, invitation.room_id).await
+        let token = token.hyphenated().to_string();
+        let invitation = self.store.invitation(token.clone()).await?;
+        let room = invitation.ok_or_else(invalid)?.room_id;
+        self.enter(room, user.id, Admission::Invitation(token))
+            .await
+            .map_err(|error| match error {
+                Error::Refused(Refusal::NotFound) => invalid(),
+                error => error,
+            })?;
+        self.room(user, room).await
     }
 
     pub async fn invite(
@@ -176,7 +181,11 @@ impl App {
 
     pub async fn leave(&self, user: &User, room: RoomId) -> Result<()> {
         self.existing(room).await?;
-        self.remove(room, user.id, Refusal::NotParticipant).await
+        if !self.store.leave(room, user.id).await? {
+            return Err(Refusal::NotParticipant.into());
+        }
+        self.has_left(room, user.id);
+        Ok(())
     }
 
     pub async fn set_pinned(&self, user: &User, room: RoomId, pinned: bool) -> Result<RoomSeen> {
@@ -204,7 +213,7 @@ impl App {
         whom: UserKey,
     ) -> Result<(Room, Participant)> {
         let (found, whom) = self.owned_with(user, room, whom).await?;
-        match self.enter(room, whom.id).await? {
+        match self.enter(room, whom.id, Admission::Owner(user.id)).await? {
             Some(participant) => Ok((found, participant)),
             None => Err(Refusal::AlreadyParticipant.into()),
         }
@@ -212,7 +221,12 @@ impl App {
 
     pub async fn remove_participant(&self, user: &User, room: RoomId, whom: UserKey) -> Result<()> {
         let (_, whom) = self.owned_with(user, room, whom).await?;
-        self.remove(room, whom.id, Refusal::NotFound).await
+        let removing = self.store.remove_participant(room, user.id, whom.id);
+        if !removing.await? {
+            return Err(Refusal::NotFound.into());
+        }
+        self.has_left(room, whom.id);
+        Ok(())
     }
 
     pub(super) async fn existing(&self, room: RoomId) -> Result<Room> {
@@ -248,21 +262,23 @@ impl App {
         Ok((found, whom))
     }
 
-    async fn enter(&self, room: RoomId, user: UserId) -> Result<Option<Participant>> {
-        let participant = self.store.add_participant(room, user, now()).await?;
+    async fn enter(
+        &self,
+        room: RoomId,
+        user: UserId,
+        admission: Admission,
+    ) -> Result<Option<Participant>> {
+        let entering = self.store.add_participant(room, user, admission, now());
+        let participant = entering.await?;
         if participant.is_some() {
             self.announce_room(room, user).await?;
         }
         Ok(participant)
     }
 
-    async fn remove(&self, room: RoomId, user: UserId, otherwise: Refusal) -> Result<()> {
-        if !self.store.remove_participant(room, user).await? {
-            return Err(otherwise.into());
-        }
+    fn has_left(&self, room: RoomId, user: UserId) {
         self.hub
             .close(Whom::UserInRoom(room, user), CloseReason::NoRight);
-        Ok(())
     }
 
     /// Tells `user` of a room that he takes part in now.

@@ -82,6 +82,7 @@ impl Failure {
                 | StorageError::Locked { .. }
                 | StorageError::NoDatabase { .. }
                 | StorageError::NewerSchema { .. }
+                | StorageError::OlderSchema { .. }
                 | StorageError::Open { .. },
             ) => 2,
             _ => 1,

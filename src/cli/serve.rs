@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use moznods_storage::{DirectoryLock, Missing};
+use moznods_storage::{DirectoryLock, SqliteStore};
 use moznods_turn::net::tls::Certificate;
 use moznods_turn::net::{BindError, Listeners};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,13 +12,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Outcome, open_app, say};
+use super::{Failure, Outcome, say};
 use crate::app::App;
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, Log, LogFormat, Turn};
 use crate::{http, relay};
 
 pub async fn run(mut config: Config) -> Outcome {
     start_logging(&config.log);
+    raise_file_limit(&config.turn);
     // Before anything listens: a signal that comes early is not lost.
     let signals = (
         signal(SignalKind::terminate())?,
@@ -36,8 +37,9 @@ pub async fn run(mut config: Config) -> Outcome {
     };
     let relay_listeners = bind_relay(&mut config, certificate.as_ref())?;
 
-    let _lock = DirectoryLock::take(&config.data_dir)?;
-    let app = open_app(config, Missing::Create).await?;
+    let lock = DirectoryLock::take(&config.data_dir)?;
+    let store = SqliteStore::open_to_serve(&lock)?;
+    let app = App::open(config, Arc::new(store)).await?;
     app.start_background();
     if let Some(listeners) = relay_listeners {
         relay::start(&app, listeners).await?;
@@ -92,6 +94,21 @@ async fn reload(mut hangup: Signal, certificate: Option<Arc<Certificate>>) {
             Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
             None => tracing::info!("there is no certificate to read again"),
         }
+    }
+}
+
+/// Each connection is an open file, and so is each allocation of the relay.
+fn raise_file_limit(turn: &Turn) {
+    let wanted = turn.relay_ports.len() as u64;
+    match moznods_turn::net::raise_file_limit() {
+        Ok(limit) if turn.enabled && limit < wanted => {
+            tracing::info!(
+                limit,
+                "open files, and with them calls, are limited to this many"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Accepts connections and speaks HTTP/1.1 on them; unlike axum's own loop it gives up on those that never finish
-//! a request's head.
+//! a request's head or never read an answer, and on more than the machine can hold.
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,22 +14,35 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_io_timeout::TimeoutStream;
+
+use super::{Edge, client};
 
 /// For the whole head of a request to come; also how long a connection may wait for its next request.
-const HEAD_WAIT: Duration = Duration::from_secs(60);
+const HEAD_WAIT: Duration = Duration::from_secs(15);
+/// For the other side to take something of what waits for it.
+const WRITE_WAIT: Duration = Duration::from_secs(20);
+/// Bytes of a request's head, and of answers that wait to be taken.
+const MAX_HEAD: usize = 32 * 1024;
 /// Before another try when the machine has no more to give, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two complaints of that.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Accepts until `stop` ends. A connection ends, after the request it is at, when the sender of `serving` is gone.
 pub async fn until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
-    router: Router,
+    edge: Arc<Edge>,
     serving: watch::Receiver<()>,
 ) {
+    let router = super::router(Arc::clone(&edge));
     let mut stop = pin!(stop);
+    let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -37,24 +51,41 @@ pub async fn until(
         };
         match accepted {
             Ok((stream, peer)) => {
-                tokio::spawn(serve(stream, peer, router.clone(), serving.clone()));
+                let address = peer.ip().to_canonical();
+                // Those behind a proxy are known by their requests alone.
+                let counted = (!client::is_trusted(&edge, address)).then_some(address);
+                let Some(seat) = edge.connections.seat(counted) else {
+                    tracing::debug!("too many connections: one more is closed");
+                    continue;
+                };
+                // Frames are small and wanted at once. Without it they are late, not wrong.
+                let _ = stream.set_nodelay(true);
+                let (router, serving) = (router.clone(), serving.clone());
+                tokio::spawn(async move {
+                    serve(stream, peer, router, serving).await;
+                    drop(seat);
+                });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if complained.is_none_or(|when| when.elapsed() >= COMPLAIN_EVERY) {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    complained = Some(Instant::now());
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
+/// Up to the end of the connection, or to its becoming a WebSocket.
 async fn serve(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
     peer: SocketAddr,
     router: Router,
     mut serving: watch::Receiver<()>,
 ) {
-    // Frames are small and wanted at once. Without it they are late, not wrong.
-    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_WAIT));
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -63,7 +94,8 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WAIT)
-        .serve_connection(TokioIo::new(stream), service)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let result = tokio::select! {
@@ -75,5 +107,81 @@ async fn serve(
     };
     if let Err(error) = result {
         tracing::trace!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    /// The client's end of a connection whose requests get long answers, and the end of its serving.
+    fn connection() -> (DuplexStream, impl Future<Output = ()>) {
+        let router = Router::new().route("/", get(|| async { "x".repeat(10_000) }));
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let (still, serving) = watch::channel(());
+        let peer = (Ipv4Addr::LOCALHOST, 1).into();
+        let served = async move {
+            serve(theirs, peer, router, serving).await;
+            drop(still);
+        };
+        (ours, served)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_ends_the_connection() {
+        for start in ["", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+            let (mut client, served) = connection();
+            client.write_all(start.as_bytes()).await.unwrap();
+            let started = Instant::now();
+            served.await;
+            assert!(started.elapsed() <= HEAD_WAIT + Duration::from_secs(1));
+        }
+        let (mut client, served) = connection();
+        let endless = async move {
+            client.write_all(b"GET / HTTP/1.1\r\nX: ").await?;
+            let mut sent = 0;
+            while sent <= 2 * MAX_HEAD {
+                client.write_all(&[b'x'; 512]).await?;
+                sent += 512;
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let (_, sent) = tokio::join!(served, endless);
+        assert!(sent.is_err(), "it is not taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_and_does_not_read_is_dropped() {
+        let (mut client, served) = connection();
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all(&request.repeat(20)).await.unwrap();
+        let started = Instant::now();
+        served.await;
+        assert!(started.elapsed() <= WRITE_WAIT + Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_gets_all_of_it() {
+        let (mut client, served) = connection();
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let reading = async {
+            let mut got = Vec::new();
+            let mut part = [0; 512];
+            loop {
+                tokio::time::sleep(WRITE_WAIT / 2).await;
+                match client.read(&mut part).await.unwrap() {
+                    0 => return got,
+                    count => got.extend_from_slice(&part[..count]),
+                }
+            }
+        };
+        let ((), got) = tokio::join!(served, reading);
+        assert!(got.ends_with(&[b'x'; 10_000]));
     }
 }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Head, SignedIn};
+use super::extract::{Body, Head, SignedIn, Writing};
 use super::{State, client};
-use crate::app::{Error, NewAccount, Problem};
+use crate::app::{Error, NewAccount, Problem, Refusal};
 use crate::wire::{LoginJson, OwnUserJson};
 
 #[derive(Deserialize)]
@@ -27,9 +27,7 @@ pub async fn register(
     Head(head): Head,
     Body(body): Body<Register>,
 ) -> ApiResult<Response> {
-    if let Some(limits) = &edge.limits {
-        limits.registration(client::address(&edge, &head))?;
-    }
+    edge.limits.registration(client::address(&edge, &head))?;
     let account = NewAccount {
         username: body.username.unwrap_or_default(),
         email: body.email.unwrap_or_default(),
@@ -51,16 +49,22 @@ pub struct Login {
 
 pub async fn login(edge: State, Head(head): Head, Body(body): Body<Login>) -> ApiResult<Response> {
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    // Keyboards of phones add a space.
+    let trimmed = |text: Option<String>| given(text.map(|text| text.trim().to_owned()));
     let required = |field| Error::field(field, Problem::Required);
-    let name = given(body.username)
-        .or_else(|| given(body.email))
+    let name = trimmed(body.username)
+        .or_else(|| trimmed(body.email))
         .ok_or_else(|| required("username"))?;
     let password = given(body.password).ok_or_else(|| required("password"))?;
-    if let Some(limits) = &edge.limits {
-        limits.sign_in(client::address(&edge, &head), &name)?;
+    let (limits, address) = (&edge.limits, client::address(&edge, &head));
+    limits.sign_in_from(address)?;
+    let account = limits.account(&name, edge.app.user_id_named(&name).await?);
+    limits.sign_in(address, account)?;
+    let login = edge.app.log_in(&name, password).await;
+    if let Err(Error::Refused(Refusal::InvalidCredentials)) = login {
+        limits.sign_in_failed(account);
     }
-    let login = edge.app.log_in(&name, password).await?;
-    Ok(Json(LoginJson::from(&login)).into_response())
+    Ok(Json(LoginJson::from(&login?)).into_response())
 }
 
 pub async fn logout(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
@@ -78,7 +82,11 @@ pub struct Profile {
     avatar: Option<Value>,
 }
 
-pub async fn profile(edge: State, by: SignedIn, Body(body): Body<Profile>) -> ApiResult<Response> {
+pub async fn profile(
+    edge: State,
+    Writing(by): Writing,
+    Body(body): Body<Profile>,
+) -> ApiResult<Response> {
     if body.avatar.is_some_and(|avatar| avatar != "") {
         return Err(ApiError::from(Error::field("avatar", Problem::NoFiles)));
     }

@@ -1,27 +1,33 @@
 //! What a request tells of who asks: address, language, and the URL by which he reached us. Proxies are believed
 //! only when the administrator names them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
-use ipnet::IpNet;
 
 use super::Edge;
 use crate::i18n::Lang;
+
+/// What proxies add.
+const FORWARDED: [&str; 6] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
 
 pub fn language(headers: &HeaderMap) -> Lang {
     text(headers, header::ACCEPT_LANGUAGE.as_str()).map_or(Lang::default(), Lang::from_accept)
 }
 
 /// Where the request comes from: the last hop that is not a trusted proxy.
-pub fn address(edge: &Edge, parts: &Parts) -> Option<IpAddr> {
-    let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    let trusted = &edge.app.config.http.trusted_proxies;
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|net: &IpNet| net.contains(address));
-    let mut address = peer.ip().to_canonical();
+pub fn address(edge: &Edge, parts: &Parts) -> IpAddr {
+    let mut address = peer(parts);
     let hops: Vec<&str> = parts
         .headers
         .get_all("x-forwarded-for")
@@ -30,7 +36,7 @@ pub fn address(edge: &Edge, parts: &Parts) -> Option<IpAddr> {
         .flat_map(|value| value.split(','))
         .collect();
     for hop in hops.iter().rev() {
-        if !is_trusted(&address) {
+        if !is_trusted(edge, address) {
             break;
         }
         match hop.trim().parse::<IpAddr>() {
@@ -38,7 +44,28 @@ pub fn address(edge: &Edge, parts: &Parts) -> Option<IpAddr> {
             Err(_) => break,
         }
     }
-    Some(address)
+    address
+}
+
+/// Whether the one who asks sits at this machine; a proxy here asks for others.
+pub fn is_local(parts: &Parts) -> bool {
+    let through_proxy = FORWARDED
+        .iter()
+        .any(|name| parts.headers.contains_key(*name));
+    peer(parts).is_loopback() && !through_proxy
+}
+
+pub fn is_trusted(edge: &Edge, address: IpAddr) -> bool {
+    let trusted = &edge.app.config.http.trusted_proxies;
+    trusted.iter().any(|net| net.contains(&address))
+}
+
+/// Every connection comes with one; without, it would be a stranger.
+fn peer(parts: &Parts) -> IpAddr {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| {
+        peer.ip().to_canonical()
+    })
 }
 
 /// `scheme://host[:port]` of this server as its clients see it.
@@ -46,33 +73,29 @@ pub fn base_url(edge: &Edge, parts: &Parts) -> String {
     if let Some(url) = &edge.app.config.public_url {
         return url.clone();
     }
-    let trusted = parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .is_some_and(|ConnectInfo(peer)| {
-            let peer = peer.ip().to_canonical();
-            let proxies = &edge.app.config.http.trusted_proxies;
-            proxies.iter().any(|net| net.contains(&peer))
-        });
-    let forwarded = text(&parts.headers, "x-forwarded-proto").filter(|_| trusted);
-    let scheme = match forwarded {
+    let scheme = match forwarded(edge, parts, "x-forwarded-proto") {
         Some("https") => "https",
         _ => "http",
     };
-    format!("{scheme}://{}", host(parts))
+    format!("{scheme}://{}", host(edge, parts))
 }
 
 /// `host[:port]` that the client asked for, if it is one.
-pub fn host(parts: &Parts) -> String {
-    let asked = parts
-        .uri
-        .authority()
-        .cloned()
-        .or_else(|| text(&parts.headers, "host")?.parse::<Authority>().ok());
+pub fn host(edge: &Edge, parts: &Parts) -> String {
+    let of_header = |text: Option<&str>| text?.parse::<Authority>().ok();
+    let asked = of_header(forwarded(edge, parts, "x-forwarded-host"))
+        .or_else(|| parts.uri.authority().cloned())
+        .or_else(|| of_header(text(&parts.headers, "host")));
     match asked {
         Some(authority) if !authority.as_str().contains('@') => authority.to_string(),
         _ => "localhost".to_owned(),
     }
+}
+
+/// What the outermost proxy says of its client's request; those behind it add to the list.
+fn forwarded<'a>(edge: &Edge, parts: &'a Parts, name: &str) -> Option<&'a str> {
+    let value = text(&parts.headers, name).filter(|_| is_trusted(edge, peer(parts)))?;
+    Some(value.split(',').next()?.trim())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -27,6 +27,8 @@ pub enum ApiError {
     ForeignOrigin,
     NotAWebSocket,
     RateLimited(Duration),
+    /// Nobody's doing but ours.
+    Internal,
 }
 
 pub type ApiResult<T> = Result<T, ApiError>;
@@ -78,7 +80,9 @@ impl ApiError {
             ApiError::App(Error::Invalid(_)) | ApiError::WrongType(_) | ApiError::Malformed => {
                 StatusCode::BAD_REQUEST
             }
-            ApiError::App(Error::Storage(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::App(Error::Storage(_)) | ApiError::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             ApiError::App(Error::Refused(refusal)) => match refusal {
                 Refusal::AuthenticationRequired | Refusal::InvalidCredentials => {
                     StatusCode::UNAUTHORIZED
@@ -114,7 +118,7 @@ impl ApiError {
                 let text = fields.iter().map(|error| error.problem.text(lang));
                 ("validation_error", text.collect::<Vec<_>>().join(" "))
             }
-            ApiError::App(Error::Storage(_)) => both("internal_error"),
+            ApiError::App(Error::Storage(_)) | ApiError::Internal => both("internal_error"),
             ApiError::WrongType(_) => (
                 "validation_error",
                 i18n::text(lang, "field_wrong_type", None),

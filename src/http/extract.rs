@@ -34,6 +34,19 @@ impl FromRequestParts<Arc<Edge>> for SignedIn {
     }
 }
 
+/// As [`SignedIn`], for what is stored: of which a user may do so much.
+pub struct Writing(pub SignedIn);
+
+impl FromRequestParts<Arc<Edge>> for Writing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
+        let by = SignedIn::from_request_parts(parts, edge).await?;
+        edge.limits.write(by.user.id)?;
+        Ok(Writing(by))
+    }
+}
+
 fn token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
@@ -132,7 +145,7 @@ impl Paging {
                 "results": results,
             }))
             .into_response(),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Err(_) => ApiError::Internal.into_response(),
         }
     }
 }

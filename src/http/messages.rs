@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::State;
 use super::error::ApiResult;
-use super::extract::{Body, Id, Paging, SignedIn};
+use super::extract::{Body, Id, Paging, SignedIn, Writing};
 use crate::wire::MessageJson;
 
 pub async fn list(edge: State, by: SignedIn, Id(room): Id, paging: Paging) -> ApiResult<Response> {
@@ -25,7 +25,7 @@ pub struct MessageBody {
 
 pub async fn create(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Id(room): Id,
     Body(body): Body<MessageBody>,
 ) -> ApiResult<Response> {
@@ -39,6 +39,7 @@ pub async fn create(
 }
 
 pub async fn read(edge: State, by: SignedIn, Id(message): Id) -> ApiResult<StatusCode> {
+    edge.limits.signal(by.user.id)?;
     edge.app.mark_read(&by.user, message).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::error::Unwritten;
+use super::error::{ApiError, Unwritten};
 use super::{Edge, client};
 use crate::app::RequestLabels;
 
@@ -49,6 +49,49 @@ pub async fn observe(
     response
 }
 
+/// Pages of `http.allowed_origins` may ask and read; what they may do is left to the token that they send.
+pub async fn share_with_origins(
+    State(edge): State<std::sync::Arc<Edge>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let allowed = &edge.app.config.http.allowed_origins;
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_allowed = |origin: &HeaderValue| origin.to_str().is_ok_and(|text| allowed.allow(text));
+    let Some(origin) = origin.filter(is_allowed) else {
+        return next.run(request).await;
+    };
+    let asks_first = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if asks_first {
+        let permissions = [
+            (
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                "GET, POST, PUT, PATCH, DELETE",
+            ),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "Authorization, Content-Type, Accept-Language",
+            ),
+            (header::ACCESS_CONTROL_MAX_AGE, "3600"),
+        ];
+        (StatusCode::NO_CONTENT, permissions).into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    for (name, value) in [
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After"),
+        (header::VARY, "Origin"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
 pub async fn set_headers(request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
     let mut response = next.run(request).await;
@@ -72,7 +115,7 @@ pub async fn run_to_end(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a request failed");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            ApiError::Internal.into_response()
         }
     }
 }

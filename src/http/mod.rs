@@ -3,6 +3,7 @@
 mod accept;
 mod auth;
 mod client;
+mod connections;
 mod error;
 mod extract;
 mod limit;
@@ -25,18 +26,19 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::app::App;
+use connections::Connections;
 use limit::Limits;
 
-/// Bytes of a request's body.
-const MAX_BODY: usize = 64 * 1024;
+/// Bytes of a request's body, and of a frame: the longest message fits, each of its characters escaped as a pair.
+const MAX_BODY: usize = 128 * 1024;
 /// How long requests and sockets have to end after the signal to stop.
 const SHUTDOWN: Duration = Duration::from_secs(4);
 
 /// What all handlers share.
 struct Edge {
     app: Arc<App>,
-    /// `None`: switched off.
-    limits: Option<Limits>,
+    limits: Limits,
+    connections: Arc<Connections>,
     /// Its sender goes when the server stops.
     serving: watch::Receiver<()>,
     /// Every connection and socket holds the edge; when the last one has ended, so does this channel.
@@ -51,12 +53,13 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
     let (alive, mut all_ended) = mpsc::channel(1);
     let edge = Arc::new(Edge {
         app: Arc::clone(&app),
-        limits: app.config.limits.enabled.then(Limits::new),
+        limits: Limits::new(app.config.limits.enabled),
+        connections: Connections::new(app.config.limits.enabled),
         serving: serving.clone(),
         _alive: alive,
     });
     let sweeping = tokio::spawn(limit::sweep(Arc::clone(&edge)));
-    accept::until(stop, listener, router(edge), serving).await;
+    accept::until(stop, listener, edge, serving).await;
 
     sweeping.abort();
     drop(still);
@@ -131,6 +134,10 @@ fn router(edge: Arc<Edge>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(middleware::run_to_end))
         .layer(from_fn(middleware::write_errors))
+        .layer(from_fn_with_state(
+            Arc::clone(&edge),
+            middleware::share_with_origins,
+        ))
         .layer(from_fn(middleware::set_headers))
         .layer(from_fn_with_state(Arc::clone(&edge), middleware::observe))
         .with_state(edge)

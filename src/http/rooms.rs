@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::State;
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Id, Paging, Segment, SignedIn};
+use super::extract::{Body, Id, Paging, Segment, SignedIn, Writing};
 use crate::app::{Error, Problem, RoomSeen};
 use crate::wire::{CallStateJson, InvitationJson, ParticipantJson, RoomJson};
 
@@ -27,7 +27,11 @@ pub struct RoomBody {
     is_public: Option<bool>,
 }
 
-pub async fn create(edge: State, by: SignedIn, Body(body): Body<RoomBody>) -> ApiResult<Response> {
+pub async fn create(
+    edge: State,
+    Writing(by): Writing,
+    Body(body): Body<RoomBody>,
+) -> ApiResult<Response> {
     let name = body.name.unwrap_or_default();
     let is_public = body.is_public.unwrap_or(false);
     let room = edge.app.create_room(&by.user, &name, is_public).await?;
@@ -41,7 +45,7 @@ pub struct DirectBody {
 
 pub async fn direct(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Body(body): Body<DirectBody>,
 ) -> ApiResult<Response> {
     let other = body
@@ -58,7 +62,7 @@ pub async fn get(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response>
 
 pub async fn change(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Id(room): Id,
     Body(body): Body<RoomBody>,
 ) -> ApiResult<Response> {
@@ -69,36 +73,36 @@ pub async fn change(
     Ok(answer(StatusCode::OK, &room))
 }
 
-pub async fn delete(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<StatusCode> {
+pub async fn delete(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<StatusCode> {
     edge.app.delete_room(&by.user, room).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn join(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
+pub async fn join(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.join(&by.user, room).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
 pub async fn join_by_invitation(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Segment(token): Segment,
 ) -> ApiResult<Response> {
     let room = edge.app.join_by_invitation(&by.user, &token).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
-pub async fn leave(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<StatusCode> {
+pub async fn leave(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<StatusCode> {
     edge.app.leave(&by.user, room).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn pin(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
+pub async fn pin(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.set_pinned(&by.user, room, true).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
-pub async fn unpin(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
+pub async fn unpin(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.set_pinned(&by.user, room, false).await?;
     Ok(answer(StatusCode::OK, &room))
 }
@@ -132,7 +136,7 @@ impl Whom {
 
 pub async fn add_participant(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Id(room): Id,
     Body(whom): Body<Whom>,
 ) -> ApiResult<Response> {
@@ -146,7 +150,7 @@ pub async fn add_participant(
 
 pub async fn remove_participant(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Id(room): Id,
     Body(whom): Body<Whom>,
 ) -> ApiResult<StatusCode> {
@@ -168,7 +172,7 @@ pub struct InviteBody {
 
 pub async fn invite(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Id(room): Id,
     Body(body): Body<InviteBody>,
 ) -> ApiResult<Response> {

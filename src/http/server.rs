@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::error::ApiResult;
+use super::error::{ApiError, ApiResult};
 use super::extract::{Head, SignedIn};
 use super::{Edge, State, client};
 use crate::app::limits;
@@ -60,10 +60,13 @@ pub async fn ready(edge: State) -> (StatusCode, String) {
     }
 }
 
-pub async fn metrics(edge: State) -> Response {
+pub async fn metrics(edge: State, Head(head): Head) -> Response {
+    if !edge.app.config.http.public_metrics && !client::is_local(&head) {
+        return ApiError::UnknownPath.into_response();
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match edge.app.metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(_) => ApiError::Internal.into_response(),
     }
 }

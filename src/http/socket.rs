@@ -12,16 +12,16 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use moznods_signaling::{CloseReason, Scope};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tungstenite::error::ProtocolError;
 
+use super::connections::Seat;
 use super::error::{ApiError, ApiResult};
 use super::extract::Id;
-use super::{Edge, State, client};
+use super::{Edge, MAX_BODY, State, client};
 use crate::app::{Socket, SocketRefusal};
 use crate::i18n::{self, Lang};
 use crate::wire::{self, Inbound};
 
-/// Bytes of a frame from a client; descriptions of sessions with many tracks are the longest.
-const MAX_FRAME: usize = 64 * 1024;
 /// Reading and writing buffer of each connection, in bytes.
 const BUFFER: usize = 8 * 1024;
 /// Bytes that a connection may hold back; one frame, however long the list in it, is written at a time.
@@ -41,8 +41,14 @@ const PROTOCOL: &str = "moznods";
 /// Codes of our own (4000–4999) and those of RFC 6455 §7.4.1.
 mod close {
     pub const GOING_AWAY: u16 = 1001;
+    pub const PROTOCOL: u16 = 1002;
+    pub const NOT_TEXT: u16 = 1007;
+    pub const TOO_LONG: u16 = 1009;
     pub const INTERNAL: u16 = 1011;
+    /// The token is unknown or has ended: another one is needed.
     pub const BAD_TOKEN: u16 = 4401;
+    /// The token is good, and the user has no right to be here. Older clients know this code alone; any other they
+    /// take for a lost connection.
     pub const NO_RIGHT: u16 = 4403;
     /// The client does not read as fast as it is sent to.
     pub const TOO_SLOW: u16 = 4408;
@@ -81,38 +87,54 @@ async fn upgrade(
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
         .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
+        .max_message_size(MAX_BODY)
+        .max_frame_size(MAX_BODY)
         .protocols([PROTOCOL]);
     let from_protocol = upgrade
         .requested_protocols()
         .filter_map(|value| value.to_str().ok())
         .find_map(|value| value.strip_prefix("token.").map(str::to_owned));
     let token = from_query.or(from_protocol);
+    // That of the connection goes when it becomes a socket.
+    let seat = edge
+        .connections
+        .seat(Some(client::address(&edge, &parts)))
+        .ok_or(ApiError::RateLimited(TOKEN_WAIT))?;
     Ok(upgrade.on_upgrade(move |socket| async move {
         let gauge = &edge.app.metrics.websocket_connections;
         gauge.inc();
         let (sink, stream) = socket.split();
-        let mut link = Link { sink, stream };
+        let mut link = Link {
+            sink,
+            stream,
+            seat: Some(seat),
+        };
         let closing = converse(&edge, scope, token, lang, &mut link).await;
         gauge.dec();
         link.close(closing).await;
     }))
 }
 
-/// Browsers always say where a page comes from; only pages of this server may open sockets.
+/// Browsers always say where a page comes from; only pages of this server, and of those that the administrator names,
+/// may open sockets.
 fn origin_is_ours(edge: &Edge, parts: &Parts) -> bool {
     let Some(origin) = parts.headers.get(header::ORIGIN) else {
         return true;
     };
-    let Some((_, authority)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    if edge.app.config.http.allowed_origins.allow(origin) {
+        return true;
+    }
+    let Some((_, authority)) = origin.split_once("://") else {
         return false;
     };
     let public = edge.app.config.public_url.as_deref();
     let is_public = public
         .and_then(|url| url.split_once("://"))
         .is_some_and(|(_, ours)| ours.eq_ignore_ascii_case(authority));
-    is_public || client::host(parts).eq_ignore_ascii_case(authority)
+    is_public || client::host(edge, parts).eq_ignore_ascii_case(authority)
 }
 
 fn query_token(parts: &Parts) -> Option<String> {
@@ -126,6 +148,8 @@ fn query_token(parts: &Parts) -> Option<String> {
 struct Link {
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
+    /// Until somebody has signed in: then he has his own share of connections.
+    seat: Option<Seat>,
 }
 
 impl Link {
@@ -137,13 +161,14 @@ impl Link {
         }
     }
 
-    /// The text of the next frame that has one; `None`: the connection is lost or closed by the other side.
-    async fn next(&mut self) -> Option<Received> {
-        match self.stream.next().await? {
-            Ok(Message::Text(text)) => Some(Received::Text(text)),
-            Ok(Message::Binary(_)) => Some(Received::Binary),
-            Ok(Message::Ping(_) | Message::Pong(_)) => Some(Received::SignOfLife),
-            Ok(Message::Close(_)) | Err(_) => None,
+    /// The next frame; `Err`: the connection is lost or closed by the other side, or to be closed so.
+    async fn next(&mut self) -> Result<Received, Option<Closing>> {
+        match self.stream.next().await.ok_or(None)? {
+            Ok(Message::Text(text)) => Ok(Received::Text(text)),
+            Ok(Message::Binary(_)) => Ok(Received::Binary),
+            Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Received::SignOfLife),
+            Ok(Message::Close(_)) => Err(None),
+            Err(error) => Err(fault(error)),
         }
     }
 
@@ -160,9 +185,28 @@ impl Link {
             }
             // What the client still sends is taken, or TCP would reset and lose the close frame.
             while let Some(Ok(_)) = self.stream.next().await {}
+            // After a broken frame nothing can be taken; the client gets the time to read why.
+            if matches!(
+                closing,
+                Some((close::PROTOCOL | close::NOT_TEXT | close::TOO_LONG, _))
+            ) {
+                std::future::pending::<()>().await;
+            }
         };
         // Whoever does not answer is dropped.
         let _ = timeout(CLOSE_WAIT, handshake).await;
+    }
+}
+
+/// What the other side did against RFC 6455, or beyond our limits.
+fn fault(error: axum::Error) -> Option<Closing> {
+    let error = error.into_inner();
+    match error.downcast_ref::<tungstenite::Error>()? {
+        tungstenite::Error::Capacity(_) => Some((close::TOO_LONG, "frame too long")),
+        tungstenite::Error::Utf8(_) => Some((close::NOT_TEXT, "text that is not UTF-8")),
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        tungstenite::Error::Protocol(_) => Some((close::PROTOCOL, "not a WebSocket frame")),
+        _ => None,
     }
 }
 
@@ -186,7 +230,8 @@ async fn converse(
             let mut serving = edge.serving.clone();
             tokio::select! {
                 token = timeout(TOKEN_WAIT, first_token(lang, link)) => match token {
-                    Ok(token) => token?,
+                    Ok(Ok(token)) => token,
+                    Ok(Err(closing)) => return closing,
                     Err(_) => return Some((close::BAD_TOKEN, "no token")),
                 },
                 _ = serving.changed() => return Some(GOING_AWAY),
@@ -203,29 +248,33 @@ async fn converse(
             return Some((close::INTERNAL, "internal error"));
         }
     };
-    exchange(edge, &mut socket, lang, link)
-        .await
-        .map(|reason| match reason {
-            CloseReason::TooSlow => (close::TOO_SLOW, "too slow"),
-            CloseReason::SignedOut => (close::BAD_TOKEN, "signed out"),
-            CloseReason::NoRight => (close::NO_RIGHT, "no right"),
-            CloseReason::ShuttingDown => GOING_AWAY,
-        })
+    link.seat = None;
+    exchange(edge, &mut socket, lang, link).await
 }
 
-/// Waits for `auth`; other frames are told that it is missing. `None`: the connection is lost.
-async fn first_token(lang: Lang, link: &mut Link) -> Option<String> {
+fn closing(reason: CloseReason) -> Option<Closing> {
+    Some(match reason {
+        CloseReason::TooSlow => (close::TOO_SLOW, "too slow"),
+        CloseReason::SignedOut => (close::BAD_TOKEN, "signed out"),
+        CloseReason::NoRight => (close::NO_RIGHT, "no right"),
+        CloseReason::ShuttingDown => GOING_AWAY,
+    })
+}
+
+/// Waits for `auth`; other frames are told that it is missing. `Err`: as [`Link::next`].
+async fn first_token(lang: Lang, link: &mut Link) -> Result<String, Option<Closing>> {
     loop {
         let Received::Text(text) = link.next().await? else {
             continue;
         };
         match Inbound::parse(&text) {
-            Ok(Inbound::Auth { token }) => return Some(token),
-            Ok(Inbound::Ping) => link.send(frame(wire::pong())).await.ok()?,
+            Ok(Inbound::Auth { token }) => return Ok(token),
+            Ok(Inbound::Ping) => link.send(frame(wire::pong())).await.or(Err(None))?,
             _ => {
                 let code = "authentication_required";
                 let detail = i18n::text(lang, code, None);
-                link.send(frame(wire::error(code, &detail))).await.ok()?;
+                let error = frame(wire::error(code, &detail));
+                link.send(error).await.or(Err(None))?;
             }
         }
     }
@@ -237,7 +286,7 @@ async fn exchange(
     socket: &mut Socket,
     lang: Lang,
     link: &mut Link,
-) -> Option<CloseReason> {
+) -> Option<Closing> {
     let mut closed = std::pin::pin!(socket.connection.closed());
     let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -245,14 +294,17 @@ async fn exchange(
     loop {
         let outgoing = tokio::select! {
             biased;
-            reason = &mut closed => return Some(reason),
+            reason = &mut closed => return closing(reason),
+            // Before more is taken in: what that causes also waits here.
+            Some(bytes) = socket.connection.next_frame() => frame(bytes),
             received = link.next() => {
                 last_heard = Instant::now();
                 // Not to be cancelled: what is stored must also be told.
-                let answer = match received? {
-                    Received::Text(text) => act(edge, socket, lang, &text).await,
-                    Received::Binary => Some(bad(wire::BadFrame::NotAFrame, lang)),
-                    Received::SignOfLife => None,
+                let answer = match received {
+                    Ok(Received::Text(text)) => act(edge, socket, lang, &text).await,
+                    Ok(Received::Binary) => Some(bad(wire::BadFrame::NotAFrame, lang)),
+                    Ok(Received::SignOfLife) => None,
+                    Err(closing) => return closing,
                 };
                 // Through the queue, behind what this frame has caused.
                 if let Some(answer) = answer {
@@ -260,7 +312,6 @@ async fn exchange(
                 }
                 continue;
             }
-            Some(bytes) = socket.connection.next_frame() => frame(bytes),
             _ = ping.tick() => {
                 if last_heard.elapsed() > SILENCE {
                     return None;
@@ -270,7 +321,7 @@ async fn exchange(
         };
         tokio::select! {
             biased;
-            reason = &mut closed => return Some(reason),
+            reason = &mut closed => return closing(reason),
             sent = link.send(outgoing) => sent.ok()?,
         }
     }
@@ -293,24 +344,33 @@ async fn act(edge: &Edge, socket: &Socket, lang: Lang, text: &str) -> Option<byt
         Ok(inbound) => inbound,
         Err(error) => return Some(bad(error, lang)),
     };
-    let done = match (connection.scope(), inbound) {
-        (_, Inbound::Ping) => return Some(wire::pong()),
+    let limits = &edge.limits;
+    let within_limits = match &inbound {
         // Said twice is said well.
-        (_, Inbound::Auth { .. }) => return None,
+        Inbound::Auth { .. } => return None,
+        Inbound::Ping => return Some(wire::pong()),
+        Inbound::ChatMessage { .. } => limits.write(user.id),
+        _ => limits.signal(user.id),
+    };
+    let done = match (connection.scope(), inbound) {
+        _ if within_limits.is_err() => within_limits,
         (
             Scope::Chat(room),
             Inbound::ChatMessage {
                 content,
                 attachment_ids,
             },
-        ) => app
-            .post_message(user, room, content, &attachment_ids)
-            .await
-            .map(drop),
-        (Scope::Chat(room), Inbound::MessageRead { message_id }) => {
-            app.mark_read_in(user, room, message_id).await
+        ) => {
+            let posting = app.post_message(user, room, content, &attachment_ids);
+            posting.await.map(drop).map_err(ApiError::from)
         }
-        (Scope::Chat(room), Inbound::MarkRoomAsRead) => app.mark_room_read(user, room).await,
+        (Scope::Chat(room), Inbound::MessageRead { message_id }) => {
+            let marking = app.mark_read_in(user, room, message_id);
+            marking.await.map_err(ApiError::from)
+        }
+        (Scope::Chat(room), Inbound::MarkRoomAsRead) => {
+            app.mark_room_read(user, room).await.map_err(ApiError::from)
+        }
         (Scope::Call(_), Inbound::JoinCall) => {
             connection.join_call();
             Ok(())
@@ -319,12 +379,16 @@ async fn act(edge: &Edge, socket: &Socket, lang: Lang, text: &str) -> Option<byt
             connection.leave_call();
             Ok(())
         }
-        (Scope::Call(_), Inbound::Signal(signal)) => app.pass_signal(connection, &signal),
+        (Scope::Call(_), Inbound::Signal(signal)) => {
+            let passed = app.pass_signal(connection, &signal);
+            passed.map_err(ApiError::from)
+        }
         (Scope::Call(room), Inbound::RequestMic { target_user_id }) => {
-            app.request_mic(connection, room, target_user_id).await
+            let asking = app.request_mic(connection, room, target_user_id);
+            asking.await.map_err(ApiError::from)
         }
         _ => return Some(bad(wire::BadFrame::UnknownType, lang)),
     };
-    let (code, detail) = ApiError::App(done.err()?).words(lang);
+    let (code, detail) = done.err()?.words(lang);
     Some(wire::error(code, &detail))
 }

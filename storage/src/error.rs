@@ -11,7 +11,7 @@ pub enum StorageError {
     /// The first administrator was asked for, and there is one already.
     #[error("there is an administrator already")]
     AdminExists,
-    /// The user or room that a change speaks of is not (or no longer) there.
+    /// The user or room that a change speaks of is not (or no longer) there, or what gave the right to it.
     #[error("no such user or room")]
     NotFound,
 
@@ -26,6 +26,15 @@ pub enum StorageError {
         path.display()
     )]
     NewerSchema {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
+    #[error(
+        "{}: served by an older moznods (schema {found}, this one knows {known}); expected the server to be restarted with this version first",
+        path.display()
+    )]
+    OlderSchema {
         path: PathBuf,
         found: i64,
         known: i64,

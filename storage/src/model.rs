@@ -111,6 +111,9 @@ pub struct Room {
     pub updated_at: Timestamp,
 }
 
+/// Where counting unread messages ends.
+pub const MAX_UNREAD: i64 = 1000;
+
 /// A room as one of its participants sees it.
 #[derive(Debug, Clone)]
 pub struct RoomView {
@@ -118,7 +121,7 @@ pub struct RoomView {
     pub owner: User,
     /// In order of joining.
     pub participants: Vec<ParticipantName>,
-    /// Messages of others after the viewer's read position.
+    /// Messages of others after the viewer's read position, counted up to [`MAX_UNREAD`].
     pub unread_count: i64,
     pub is_pinned: bool,
 }
@@ -146,6 +149,17 @@ pub struct Participant {
     pub joined_at: Timestamp,
 }
 
+/// What lets somebody into a room. It must hold at the moment of entering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// The owner of a room that is not direct brings him.
+    Owner(UserId),
+    /// The token of an invitation to this room that has not expired.
+    Invitation(String),
+    /// The room is public.
+    Public,
+}
+
 /// What a change of a room sets; `None` leaves as is.
 #[derive(Debug, Clone, Default)]
 pub struct RoomChange {
@@ -167,7 +181,7 @@ pub struct Message {
     pub author: User,
     pub content: String,
     pub created_at: Timestamp,
-    /// Participants other than the author whose read position has reached this message.
+    /// Participants other than the author who were there before this message and whose read position has reached it.
     pub read_by: Vec<UserId>,
 }
 

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room, RoomChange, RoomId,
-    RoomView, StorageError, Timestamp, TokenHash, TokenOwner, User, UserId, UserKey,
+    Admission, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
+    RoomChange, RoomId, RoomView, StorageError, Timestamp, TokenHash, TokenOwner, User, UserId,
+    UserKey,
 };
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -32,7 +33,7 @@ pub trait Store: Send + Sync + 'static {
     async fn set_password(&self, user: UserId, password_hash: String) -> Result<()>;
     /// Blocking also ends every token of the user.
     async fn set_blocked(&self, user: UserId, blocked: bool) -> Result<()>;
-    /// Ends the tokens and participations (see [`Store::remove_participant`]), and takes name, mail and password
+    /// Ends the tokens, invitations and participations (see [`Store::leave`]), and takes name, mail and password
     /// away. What the user wrote stays.
     async fn delete_user(&self, user: UserId) -> Result<()>;
     /// Those who are neither blocked nor deleted.
@@ -71,8 +72,16 @@ pub trait Store: Send + Sync + 'static {
     async fn room_view(&self, room: RoomId, viewer: UserId) -> Result<Option<RoomView>>;
     /// Rooms that `viewer` takes part in, newest first.
     async fn rooms_of(&self, viewer: UserId, page: Page) -> Result<Listing<RoomView>>;
-    async fn change_room(&self, room: RoomId, change: RoomChange, now: Timestamp) -> Result<()>;
-    async fn delete_room(&self, room: RoomId) -> Result<()>;
+    /// `NotFound` when `owner` does not own the room.
+    async fn change_room(
+        &self,
+        room: RoomId,
+        owner: UserId,
+        change: RoomChange,
+        now: Timestamp,
+    ) -> Result<()>;
+    /// `NotFound` when `owner` does not own the room.
+    async fn delete_room(&self, room: RoomId, owner: UserId) -> Result<()>;
 
     // --- participants ---
 
@@ -80,21 +89,26 @@ pub trait Store: Send + Sync + 'static {
     async fn participants(&self, room: RoomId) -> Result<Vec<Participant>>;
     async fn participant_ids(&self, room: RoomId) -> Result<Vec<UserId>>;
     async fn is_participant(&self, room: RoomId, user: UserId) -> Result<bool>;
-    /// `None`: took part already.
+    /// `None`: took part already. `NotFound` when `admission` does not hold. What was said before is not unread.
     async fn add_participant(
         &self,
         room: RoomId,
         user: UserId,
+        admission: Admission,
         now: Timestamp,
     ) -> Result<Option<Participant>>;
-    /// Whether the user took part. An owner's room passes to its longest participant; without one it goes,
-    /// unless it is a direct one.
-    async fn remove_participant(&self, room: RoomId, user: UserId) -> Result<bool>;
+    /// Whether the user took part; the invitations that he made go with him. An owner's room passes to its longest
+    /// participant; without one it goes, unless it is a direct one.
+    async fn leave(&self, room: RoomId, user: UserId) -> Result<bool>;
+    /// As [`Store::leave`], by the owner (`NotFound` when `owner` is not): all invitations of the room go, as the
+    /// one who is removed may know any of them.
+    async fn remove_participant(&self, room: RoomId, owner: UserId, user: UserId) -> Result<bool>;
     /// Whether the user takes part.
     async fn set_pinned(&self, room: RoomId, user: UserId, pinned: bool) -> Result<bool>;
 
     // --- invitations ---
 
+    /// `NotFound` when `by` does not take part in the room.
     async fn add_invitation(
         &self,
         token: String,
@@ -130,7 +144,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// The secret of this name; `fresh` becomes it when there is none.
     async fn secret(&self, name: &'static str, fresh: String) -> Result<String>;
-    /// Answers as soon as the database does.
+    /// Answers as soon as the database can be read and written.
     async fn ready(&self) -> Result<()>;
     /// Changes when another process has written; what it wrote is not told.
     fn changed_elsewhere(&self) -> watch::Receiver<u64>;

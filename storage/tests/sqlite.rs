@@ -52,7 +52,8 @@ fn one_server_serves_a_directory() {
         DirectoryLock::take(directory.path()),
         Err(StorageError::Locked { .. })
     ));
-    SqliteStore::open(directory.path(), Missing::Create).unwrap();
+    drop(SqliteStore::open_to_serve(&lock).unwrap());
+    SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
     drop(lock);
     DirectoryLock::take(directory.path()).unwrap();
 }
@@ -100,6 +101,49 @@ fn a_newer_database_and_a_foreign_file_are_refused() {
     .unwrap();
     let error = refusal(directory.path());
     assert!(error.contains("expected a database of moznods"), "{error}");
+}
+
+#[test]
+fn a_database_of_another_program_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("moznods.db");
+    let theirs = rusqlite::Connection::open(&file).unwrap();
+    theirs.execute_batch("CREATE TABLE users (x)").unwrap();
+    drop(theirs);
+    let before = std::fs::read(&file).unwrap();
+    let error = refusal(directory.path());
+    assert!(error.contains("another program"), "{error}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn an_older_schema_is_not_changed_beside_a_running_server() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(SqliteStore::open(directory.path(), Missing::Create).unwrap());
+    let old = rusqlite::Connection::open(directory.path().join("moznods.db")).unwrap();
+    old.execute_batch(
+        "ALTER TABLE participants DROP COLUMN joined_after_id; PRAGMA user_version = 1",
+    )
+    .unwrap();
+    let server = DirectoryLock::take(directory.path()).unwrap();
+    let error = refusal(directory.path());
+    assert!(
+        error.contains("schema 1") && error.contains("restarted"),
+        "{error}"
+    );
+    drop(SqliteStore::open_to_serve(&server).unwrap());
+    SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_write_is_not_ready() {
+    let (directory, store) = store();
+    store.ready().await.unwrap();
+    let other = rusqlite::Connection::open(directory.path().join("moznods.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(store.ready().await.is_err());
+    other.execute_batch("COMMIT").unwrap();
+    store.ready().await.unwrap();
 }
 
 fn refusal(directory: &Path) -> String {

@@ -178,7 +178,7 @@ async fn the_profile_takes_a_name_and_no_picture() {
 }
 
 #[tokio::test]
-async fn attempts_are_limited_by_address_and_account() {
+async fn attempts_are_limited_by_address() {
     let server = Server::start(&[
         "--limits-enabled=true",
         "--http-trusted-proxies=127.0.0.0/8",
@@ -214,19 +214,45 @@ async fn attempts_are_limited_by_address_and_account() {
         .await
         .unwrap();
     assert_eq!(response.status(), 429);
+}
+
+#[tokio::test]
+async fn nobody_is_locked_out_by_others() {
+    let server = Server::start(&[
+        "--limits-enabled=true",
+        "--http-trusted-proxies=127.0.0.0/8",
+    ]);
+    server.user("ann").await;
+    let attempt = async |name: &str, password: &str, from: &str| {
+        let body = json!({"username": name, "password": password});
+        let request = server.request(Method::POST, "/api/auth/login/");
+        let request = request.header("X-Forwarded-For", from).json(&body);
+        answer(request).await.0
+    };
+    let attacker = "198.51.100.1";
     let mut statuses = Vec::new();
-    for n in 0..15 {
-        let from = format!("2001:db8:{n}::1");
-        statuses.push(
-            attempt("victim".into(), &from)
-                .await
-                .unwrap()
-                .status()
-                .as_u16(),
-        );
+    for name in ["ann", "ann@example.org", " ANN "].iter().cycle().take(12) {
+        statuses.push(attempt(name, "wrong password", attacker).await);
     }
-    assert!(
-        statuses.starts_with(&[401]) && statuses.ends_with(&[429]),
-        "{statuses:?}"
+    assert_eq!(statuses[..10], [401; 10]);
+    assert!(statuses.ends_with(&[429]), "by any of her names");
+    assert_eq!(attempt("ann", PASSWORD, attacker).await, 429);
+    assert_eq!(attempt("bob", PASSWORD, attacker).await, 401);
+    assert_eq!(attempt("ann", PASSWORD, "198.51.100.2").await, 200);
+}
+
+#[tokio::test]
+async fn names_are_taken_without_the_spaces_around_them() {
+    let server = Server::start(&[]);
+    let body = json!({"username": " ann ", "email": " ann@example.org ", "password": PASSWORD});
+    let request = server.request(Method::POST, "/api/auth/register/");
+    let (status, answered) = answer(request.json(&body)).await;
+    assert_eq!(
+        (status, &answered["user"]["username"]),
+        (201, &json!("ann"))
     );
+    assert_eq!(answered["user"]["email"], "ann@example.org");
+    let body = json!({"username": "ann ", "password": PASSWORD});
+    let request = server.request(Method::POST, "/api/auth/login/");
+    assert_eq!(answer(request.json(&body)).await.0, 200);
 }

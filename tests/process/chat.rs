@@ -4,6 +4,8 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::support::{Server, Socket, answer};
 
@@ -89,6 +91,14 @@ async fn pages_of_other_sites_may_not_open_sockets() {
     }
     let (status, refused) = answer(server.request(Method::GET, &path)).await;
     assert_eq!((status, &refused["code"]), (426, &json!("not_a_websocket")));
+
+    let named = Server::start(&["--http-allowed-origins=https://app.example"]);
+    let ann = named.user("ann").await;
+    let path = format!("/ws/notifications/?token={}", ann.token);
+    let open = async |origin| Socket::try_open(&named, &path, &[("Origin", origin)]).await;
+    open("https://app.example").await.unwrap().is_silent().await;
+    open(&named.url).await.unwrap().is_silent().await;
+    assert_eq!(open("https://evil.example").await.err(), Some(403));
 }
 
 #[tokio::test]
@@ -165,6 +175,26 @@ async fn messages_sent_at_once_are_heard_in_the_order_of_their_ids() {
 }
 
 #[tokio::test]
+async fn frames_sent_without_waiting_are_all_answered() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let room = ann.room("room").await;
+    let mut socket = ann.socket(&format!("/ws/chat/{room}/")).await;
+    socket.is_silent().await;
+    let ping = Message::text(r#"{"type":"ping"}"#);
+    socket.send_all((0..1000).map(|_| ping.clone())).await;
+    for _ in 0..1000 {
+        assert_eq!(socket.next().await, json!({"type": "pong"}));
+    }
+    let said = |n| json!({"type": "chat_message", "data": {"content": format!("{n}")}});
+    let frames = (0..1000).map(|n| Message::text(said(n).to_string()));
+    socket.send_all(frames).await;
+    for n in 0..1000 {
+        assert_eq!(socket.next().await["data"]["content"], n.to_string());
+    }
+}
+
+#[tokio::test]
 async fn junk_is_answered_and_the_connection_stays() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;
@@ -217,6 +247,94 @@ async fn junk_is_answered_and_the_connection_stays() {
     socket.send_raw(Message::binary(vec![0, 1, 2])).await;
     assert_eq!(socket.next().await["code"], "not_a_frame");
     socket.is_silent().await;
+}
+
+#[tokio::test]
+async fn the_longest_message_fits_however_it_is_written() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let room = ann.room("room").await;
+    let content = format!(r#"{{"content":"{}"}}"#, r"\ud83e\udd80".repeat(8000));
+    let path = format!("/api/chat/{room}/messages/");
+    let request = ann.request(Method::POST, &path);
+    let request = request.header("Content-Type", "application/json");
+    let (status, posted) = answer(request.body(content.clone())).await;
+    assert_eq!(status, 201, "{posted}");
+    let mut socket = ann.socket(&format!("/ws/chat/{room}/")).await;
+    let frame = format!(r#"{{"type":"chat_message","data":{content}}}"#);
+    socket.send_text(&frame).await;
+    assert_eq!(socket.next().await["data"]["content"], posted["content"]);
+}
+
+#[tokio::test]
+async fn a_frame_that_cannot_be_taken_closes_with_its_code() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let too_long = Message::text("x".repeat(140_000));
+    let no_text = Frame::message(vec![0xff, 0xfe], OpCode::Data(Data::Text), true);
+    for (frame, code) in [(too_long, 1009), (Message::Frame(no_text), 1007)] {
+        for signed_in in [true, false] {
+            let mut socket = match signed_in {
+                true => ann.socket("/ws/notifications/").await,
+                false => Socket::open(&server, "/ws/notifications/", &[]).await,
+            };
+            socket.send_raw(frame.clone()).await;
+            assert_eq!(socket.close_code().await, code);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_may_write_so_much_and_signal_more() {
+    let server = Server::start(&["--limits-enabled=true"]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room_with(&[&bob]).await;
+    let mut chat = ann.socket(&format!("/ws/chat/{room}/")).await;
+    chat.is_silent().await;
+    let said = Message::text(r#"{"type":"chat_message","data":{"content":"x"}}"#);
+    chat.send_all((0..200).map(|_| said.clone())).await;
+    let mut heard = Vec::new();
+    for _ in 0..200 {
+        let frame = chat.next().await;
+        heard.push(match frame["type"].as_str() {
+            Some("chat_message") => true,
+            _ => {
+                assert_eq!(frame["code"], "rate_limited");
+                false
+            }
+        });
+    }
+    let said = heard.iter().filter(|heard| **heard).count();
+    // A room and a participant before; one more may come by the second.
+    assert!((58..190).contains(&said), "{said}");
+
+    let messages = format!("/api/chat/{room}/messages/");
+    let mut refused = None;
+    for _ in 0..20 {
+        let request = ann.request(Method::POST, &messages);
+        let response = request.json(&json!({"content": "x"})).send().await.unwrap();
+        if response.status() == 429 {
+            refused = Some(response);
+            break;
+        }
+    }
+    let refused = refused.expect("REST and frames have one share");
+    assert!(refused.headers().contains_key("retry-after"));
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["code"], "rate_limited");
+    assert_eq!(ann.get(&messages).await.0, 200, "reading is free");
+    bob.done(&messages, json!({"content": "others go on"}))
+        .await;
+
+    let mut call = bob.socket(&format!("/ws/call/{room}/")).await;
+    call.next_of("call_state").await;
+    let candidate = json!({"type": "ice_candidate", "data": {"target_user_id": 0, "candidate": 1}});
+    let candidate = Message::text(candidate.to_string());
+    call.send_all((0..300).map(|_| candidate.clone())).await;
+    for _ in 0..300 {
+        assert_eq!(call.next().await["code"], "target_not_in_call");
+    }
 }
 
 #[tokio::test]

@@ -218,7 +218,7 @@ async fn what_nobody_may_do_in_a_room() {
             (
                 "POST",
                 messages.clone(),
-                json!({"content": "x".repeat(70_000)}),
+                json!({"content": "x".repeat(140_000)}),
                 413,
                 "payload_too_large",
             ),
@@ -320,6 +320,7 @@ async fn a_direct_room_is_the_same_for_both_and_for_nobody_else() {
             ),
             ("POST", rooms("invite/"), json!({}), 403, denied),
             ("PATCH", rooms(""), json!({"is_public": true}), 403, denied),
+            ("DELETE", rooms(""), json!({}), 403, denied),
         ],
     )
     .await;

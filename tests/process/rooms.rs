@@ -201,6 +201,44 @@ async fn entering_takes_an_invitation_or_a_public_room() {
 }
 
 #[tokio::test]
+async fn who_was_removed_does_not_come_back_by_an_old_link() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room("room").await;
+    let rooms = |path: &str| format!("/api/rooms/{room}/{path}");
+    let link = async || {
+        let invited = ann.done(&rooms("invite/"), json!({})).await;
+        let token = invited["token"].as_str().unwrap();
+        format!("/api/rooms/join/{token}/")
+    };
+    let old = link().await;
+    bob.done(&old, json!({})).await;
+    let remove = rooms("remove-participant/");
+    assert_eq!(ann.post(&remove, json!({"id": bob.id})).await.0, 204);
+    let (status, answered) = bob.post(&old, json!({})).await;
+    assert_eq!(status, 400);
+    assert_eq!(keys(&answered), ["code", "invitation"]);
+    bob.done(&link().await, json!({})).await;
+}
+
+#[tokio::test]
+async fn a_newcomer_has_nothing_to_catch_up_with() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room("room").await;
+    let messages = format!("/api/chat/{room}/messages/");
+    ann.done(&messages, json!({"content": "long ago"})).await;
+    let add = format!("/api/rooms/{room}/add-participant/");
+    ann.done(&add, json!({"id": bob.id})).await;
+    let (_, page) = bob.get("/api/rooms/").await;
+    assert_eq!(page["results"][0]["unread_count"], 0);
+    let (_, page) = ann.get(&messages).await;
+    assert_eq!(page["results"][0]["read_by_ids"], json!([]));
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_with_absolute_links() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;

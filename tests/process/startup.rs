@@ -1,9 +1,10 @@
 //! Starting and ending: what stops a start and what is left of it, signals, and what the logs hold.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
@@ -123,6 +124,33 @@ async fn a_signal_ends_the_server_cleanly() {
         assert_eq!(server.ended().await.code(), Some(0), "{signal}");
         assert!(!server.log().contains("did not end in time"));
     }
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised_without_a_relay_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let serve =
+        r#"ulimit -Sn 100 && exec "$0" serve --turn-enabled=false --http-listen=127.0.0.1:0"#;
+    let mut server = Command::new("sh")
+        .args(["-c", serve, env!("CARGO_BIN_EXE_moznods")])
+        .current_dir(directory.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut output = BufReader::new(server.stdout.take().unwrap());
+    output.read_line(&mut first).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id()));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(first.contains("serves"), "{first}");
+    let limits = limits.unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let line: Vec<&str> = line.unwrap().split_whitespace().collect();
+    assert_eq!(line[3], line[4], "soft and hard");
 }
 
 #[test]

@@ -339,6 +339,14 @@ impl Socket {
         self.stream.send(message).await.unwrap();
     }
 
+    /// All of them in as few writes as there can be.
+    pub async fn send_all(&mut self, messages: impl Iterator<Item = Message>) {
+        for message in messages {
+            self.stream.feed(message).await.unwrap();
+        }
+        self.stream.flush().await.unwrap();
+    }
+
     async fn message(&mut self) -> Message {
         self.message_within(SOON).await
     }

@@ -14,8 +14,14 @@ const LOCK: &str = "serve.lock";
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Says in the file itself whose it is: "MOzD".
+const APPLICATION_ID: i32 = 0x4D4F_7A44;
+
 /// In order; a database's `user_version` is how many of them it has seen.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_joined_after.sql"),
+];
 
 /// What to do when the data directory or the database is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +33,7 @@ pub enum Missing {
 /// Held by the one process that serves from a data directory; others may still open the database.
 #[derive(Debug)]
 pub struct DirectoryLock {
+    directory: PathBuf,
     _file: File,
 }
 
@@ -42,12 +49,19 @@ impl DirectoryLock {
             .open(directory.join(LOCK))
             .map_err(|error| unusable(directory, &error))?;
         match file.try_lock() {
-            Ok(()) => Ok(DirectoryLock { _file: file }),
+            Ok(()) => Ok(DirectoryLock {
+                directory: directory.to_owned(),
+                _file: file,
+            }),
             Err(TryLockError::WouldBlock) => Err(StorageError::Locked {
                 path: directory.to_owned(),
             }),
             Err(TryLockError::Error(error)) => Err(unusable(directory, &error)),
         }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 }
 
@@ -86,8 +100,12 @@ pub(super) fn database_file(directory: &Path, missing: Missing) -> Result<PathBu
     }
 }
 
-/// The writer's connection, with the schema brought up to date.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, StorageError> {
+/// The writer's connection, with the schema brought up to date; whoever changes the schema holds what `lock` yields
+/// meanwhile.
+pub(super) fn open_writer(
+    path: &Path,
+    lock: impl FnOnce() -> Result<Option<DirectoryLock>, StorageError>,
+) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let foreign = |error: rusqlite::Error| StorageError::Open {
         path: path.to_owned(),
@@ -95,6 +113,13 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StorageError> {
     };
     let mut connection = Connection::open_with_flags(path, flags).map_err(foreign)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Before anything is written to what may be another program's.
+    if !is_ours(&connection).map_err(foreign)? {
+        return Err(StorageError::Open {
+            path: path.to_owned(),
+            why: "it belongs to another program".to_owned(),
+        });
+    }
     connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
         .map_err(foreign)?;
@@ -102,8 +127,16 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StorageError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(128);
-    migrate(&mut connection, path)?;
+    migrate(&mut connection, path, lock)?;
     Ok(connection)
+}
+
+/// An empty one becomes ours.
+fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let id: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(id == APPLICATION_ID || id == 0 && tables == 0)
 }
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
@@ -114,17 +147,27 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    lock: impl FnOnce() -> Result<Option<DirectoryLock>, StorageError>,
+) -> Result<(), StorageError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found = schema(connection)?;
+    let path = path.to_owned();
     if found > known {
-        return Err(StorageError::NewerSchema {
-            path: path.to_owned(),
-            found,
-            known,
-        });
+        return Err(StorageError::NewerSchema { path, found, known });
     }
+    if found == known {
+        return Ok(());
+    }
+    let _lock = lock().map_err(|error| match error {
+        StorageError::Locked { .. } => StorageError::OlderSchema { path, found, known },
+        error => error,
+    })?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another one may have been quicker.
+    let found = schema(&transaction)?;
     for sql in MIGRATIONS
         .iter()
         .skip(usize::try_from(found).unwrap_or(usize::MAX))
@@ -132,6 +175,27 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StorageError>
         transaction.execute_batch(sql)?;
     }
     transaction.pragma_update(None, "user_version", known)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.commit()?;
     Ok(())
+}
+
+fn schema(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_waits_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = database_file(directory.path(), Missing::Create).unwrap();
+        let connection = open_writer(&file, || Ok(None)).unwrap();
+        let full: i64 = connection
+            .query_row("PRAGMA synchronous", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(full, 2, "FULL");
+    }
 }

@@ -55,17 +55,19 @@ pub(super) fn of_room(c: &Connection, room: RoomId, page: Page) -> Result<Listin
         ))?
         .query_map(params![room, page.limit, page.offset], read_message)?
         .collect::<rusqlite::Result<_>>()?;
-    let positions: Vec<(UserId, MessageId)> = c
+    let positions: Vec<(UserId, MessageId, MessageId)> = c
         .prepare_cached(
-            "SELECT user_id, last_read_id FROM participants WHERE room_id = ? ORDER BY user_id",
+            "SELECT user_id, joined_after_id, last_read_id FROM participants WHERE room_id = ? ORDER BY user_id",
         )?
-        .query_map([room], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for message in &mut items {
         message.read_by = positions
             .iter()
-            .filter(|(user, read)| *read >= message.id && *user != message.author.id)
-            .map(|(user, _)| *user)
+            .filter(|(user, joined_after, read)| {
+                (*joined_after + 1..=*read).contains(&message.id) && *user != message.author.id
+            })
+            .map(|(user, ..)| *user)
             .collect();
     }
     Ok(Listing { count, items })

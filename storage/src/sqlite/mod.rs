@@ -17,7 +17,7 @@ use tokio::sync::watch;
 pub use connect::{DirectoryLock, Missing};
 
 use crate::{
-    Announce, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
+    Admission, Announce, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
     RoomChange, RoomId, RoomView, StorageError, Store, Timestamp, TokenHash, TokenOwner, User,
     UserId, UserKey,
 };
@@ -39,11 +39,23 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database in `directory` and brings its schema up to date. Blocks on the disk.
+    /// Opens the database of the server that holds `lock`, makes it if need be, and brings its schema up to date.
+    /// Blocks on the disk.
+    pub fn open_to_serve(lock: &DirectoryLock) -> Result<Self> {
+        let file = connect::database_file(lock.directory(), Missing::Create)?;
+        Self::over(&file, || Ok(None))
+    }
+
+    /// Opens the database in `directory`, perhaps beside a running server; the schema is brought up to date only
+    /// when there is none. Blocks on the disk.
     pub fn open(directory: &Path, missing: Missing) -> Result<Self> {
         let file = connect::database_file(directory, missing)?;
-        let writer = Writer::start(connect::open_writer(&file)?)?;
-        let readers = Readers::open(&file)?;
+        Self::over(&file, || DirectoryLock::take(directory).map(Some))
+    }
+
+    fn over(file: &Path, lock: impl FnOnce() -> Result<Option<DirectoryLock>>) -> Result<Self> {
+        let writer = Writer::start(connect::open_writer(file, lock)?)?;
+        let readers = Readers::open(file)?;
         Ok(SqliteStore { writer, readers })
     }
 }
@@ -168,14 +180,22 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn change_room(&self, room: RoomId, change: RoomChange, now: Timestamp) -> Result<()> {
+    async fn change_room(
+        &self,
+        room: RoomId,
+        owner: UserId,
+        change: RoomChange,
+        now: Timestamp,
+    ) -> Result<()> {
         self.writer
-            .write(move |c| rooms::change(c, room, &change, now))
+            .write(move |c| rooms::change(c, room, owner, &change, now))
             .await
     }
 
-    async fn delete_room(&self, room: RoomId) -> Result<()> {
-        self.writer.write(move |c| rooms::delete(c, room)).await
+    async fn delete_room(&self, room: RoomId, owner: UserId) -> Result<()> {
+        self.writer
+            .write(move |c| rooms::delete(c, room, owner))
+            .await
     }
 
     async fn participants(&self, room: RoomId) -> Result<Vec<Participant>> {
@@ -200,16 +220,23 @@ impl Store for SqliteStore {
         &self,
         room: RoomId,
         user: UserId,
+        admission: Admission,
         now: Timestamp,
     ) -> Result<Option<Participant>> {
         self.writer
-            .write(move |c| rooms::add_participant(c, room, user, now))
+            .write(move |c| rooms::add_participant(c, room, user, &admission, now))
             .await
     }
 
-    async fn remove_participant(&self, room: RoomId, user: UserId) -> Result<bool> {
+    async fn leave(&self, room: RoomId, user: UserId) -> Result<bool> {
         self.writer
-            .write(move |c| rooms::remove_participant(c, room, user))
+            .write(move |c| rooms::leave(c, room, user))
+            .await
+    }
+
+    async fn remove_participant(&self, room: RoomId, owner: UserId, user: UserId) -> Result<bool> {
+        self.writer
+            .write(move |c| rooms::remove_participant(c, room, owner, user))
             .await
     }
 
@@ -289,7 +316,8 @@ impl Store for SqliteStore {
                 Ok(c.query_row("SELECT 1 FROM secrets LIMIT 1", [], |_| Ok(()))
                     .or_else(none_is_fine)?)
             })
-            .await
+            .await?;
+        self.writer.write(|_| Ok(())).await
     }
 
     fn changed_elsewhere(&self) -> watch::Receiver<u64> {

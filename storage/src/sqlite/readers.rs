@@ -40,14 +40,10 @@ impl Readers {
         let idle = Arc::clone(&self.idle);
         let work = move || {
             let _place = place;
-            let taken = lock(&idle).pop();
-            let mut connection = taken.ok_or(StorageError::Closed)?;
-            let result = connection
-                .transaction()
-                .map_err(StorageError::from)
-                .and_then(|transaction| query(&transaction));
-            lock(&idle).push(connection);
-            result
+            let connection = lock(&idle).pop();
+            let mut taken = Taken { connection, idle };
+            let connection = taken.connection.as_mut().ok_or(StorageError::Closed)?;
+            query(&connection.transaction()?)
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -55,6 +51,39 @@ impl Readers {
     }
 }
 
+/// Puts the connection back, after a query that panics too.
+struct Taken {
+    connection: Option<Connection>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        lock(&self.idle).extend(self.connection.take());
+    }
+}
+
 fn lock(idle: &Mutex<Vec<Connection>>) -> std::sync::MutexGuard<'_, Vec<Connection>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn queries_that_panic_cost_no_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("db");
+        Connection::open(&file).unwrap();
+        let readers = Readers::open(&file).unwrap();
+        for _ in 0..=READERS {
+            let panics = readers.read(|_| -> Result<(), _> { panic!("on purpose") });
+            assert!(panics.await.is_err());
+        }
+        readers
+            .read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?))
+            .await
+            .unwrap();
+    }
 }

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::found;
 use super::users::{USER, read_user};
 use crate::{
-    Invitation, Listing, Page, Participant, ParticipantName, Room, RoomChange, RoomId, RoomView,
-    StorageError, Timestamp, UserId,
+    Admission, Invitation, Listing, MAX_UNREAD, Page, Participant, ParticipantName, Room,
+    RoomChange, RoomId, RoomView, StorageError, Timestamp, UserId,
 };
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -41,7 +41,7 @@ pub(super) fn create(
     )?
     .execute(params![name, owner, is_public, now])?;
     let room = c.last_insert_rowid();
-    add_participant(c, room, owner, now)?;
+    enter(c, room, owner, now)?;
     Ok(room)
 }
 
@@ -63,7 +63,7 @@ pub(super) fn direct(
         .query_row([low, high], |row| row.get(0))?;
     let mut came = Vec::new();
     for user in [asking, other] {
-        if add_participant(c, room, user, now)?.is_some() {
+        if enter(c, room, user, now)?.is_some() {
             came.push(user);
         }
     }
@@ -140,12 +140,12 @@ fn views(
     }
     let mut unread: HashMap<RoomId, i64> = c
         .prepare_cached(
-            "SELECT p.room_id, count(*)
-             FROM participants p JOIN messages m ON m.room_id = p.room_id AND m.id > p.last_read_id
-             WHERE p.user_id = ?1 AND m.author_id <> ?1 AND p.room_id IN (SELECT value FROM json_each(?2))
-             GROUP BY p.room_id",
+            "SELECT p.room_id, (SELECT count(*) FROM (
+                 SELECT 1 FROM messages m
+                 WHERE m.room_id = p.room_id AND m.id > p.last_read_id AND m.author_id <> ?1 LIMIT ?3))
+             FROM participants p WHERE p.user_id = ?1 AND p.room_id IN (SELECT value FROM json_each(?2))",
         )?
-        .query_map(params![viewer, ids], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![viewer, ids, MAX_UNREAD], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for view in &mut views {
         view.participants = participants.remove(&view.room.id).unwrap_or_default();
@@ -157,19 +157,24 @@ fn views(
 pub(super) fn change(
     c: &Connection,
     room: RoomId,
+    owner: UserId,
     change: &RoomChange,
     now: Timestamp,
 ) -> Result<()> {
     found(
         c.prepare_cached(
-            "UPDATE rooms SET name = coalesce(?, name), is_public = coalesce(?, is_public), updated_at = ? WHERE id = ?",
+            "UPDATE rooms SET name = coalesce(?, name), is_public = coalesce(?, is_public), updated_at = ?
+             WHERE id = ? AND owner_id = ?",
         )?
-        .execute(params![change.name, change.is_public, now, room])?,
+        .execute(params![change.name, change.is_public, now, room, owner])?,
     )
 }
 
-pub(super) fn delete(c: &Connection, room: RoomId) -> Result<()> {
-    found(c.execute("DELETE FROM rooms WHERE id = ?", [room])?)
+pub(super) fn delete(c: &Connection, room: RoomId, owner: UserId) -> Result<()> {
+    found(c.execute(
+        "DELETE FROM rooms WHERE id = ? AND owner_id = ?",
+        [room, owner],
+    )?)
 }
 
 fn read_participant(row: &Row<'_>) -> rusqlite::Result<Participant> {
@@ -210,6 +215,37 @@ pub(super) fn add_participant(
     c: &Connection,
     room: RoomId,
     user: UserId,
+    admission: &Admission,
+    now: Timestamp,
+) -> Result<Option<Participant>> {
+    let admitted = match admission {
+        Admission::Owner(owner) => owns(c, room, *owner)?,
+        Admission::Invitation(token) => c
+            .prepare_cached(
+                "SELECT 1 FROM invitations
+                 WHERE room_id = ? AND token = ? AND (expires_at IS NULL OR expires_at > ?)",
+            )?
+            .exists(params![room, token, now])?,
+        Admission::Public => c
+            .prepare_cached("SELECT 1 FROM rooms WHERE id = ? AND is_public")?
+            .exists([room])?,
+    };
+    found(usize::from(admitted))?;
+    enter(c, room, user, now)
+}
+
+/// Whether `owner` says who takes part in the room; in a direct one nobody does.
+fn owns(c: &Connection, room: RoomId, owner: UserId) -> Result<bool> {
+    Ok(c.prepare_cached(
+        "SELECT 1 FROM rooms WHERE id = ? AND owner_id = ? AND direct_low IS NULL",
+    )?
+    .exists([room, owner])?)
+}
+
+fn enter(
+    c: &Connection,
+    room: RoomId,
+    user: UserId,
     now: Timestamp,
 ) -> Result<Option<Participant>> {
     if is_participant(c, room, user)? {
@@ -218,8 +254,11 @@ pub(super) fn add_participant(
     // Both may have gone since the caller looked.
     found(
         c.prepare_cached(
-            "INSERT INTO participants (room_id, user_id, joined_at)
-             SELECT r.id, u.id, ?3 FROM rooms r, users u WHERE r.id = ?1 AND u.id = ?2 AND NOT u.deleted",
+            "INSERT INTO participants (room_id, user_id, joined_at, joined_after_id, last_read_id)
+             SELECT r.id, u.id, ?3, last.id, last.id
+             FROM rooms r, users u,
+                 (SELECT coalesce(max(id), 0) AS id FROM messages WHERE room_id = ?1) last
+             WHERE r.id = ?1 AND u.id = ?2 AND NOT u.deleted",
         )?
         .execute(params![room, user, now])?,
     )?;
@@ -231,12 +270,29 @@ pub(super) fn add_participant(
     Ok(Some(participant))
 }
 
-pub(super) fn remove_participant(c: &Connection, room: RoomId, user: UserId) -> Result<bool> {
+pub(super) fn leave(c: &Connection, room: RoomId, user: UserId) -> Result<bool> {
     let rows = c
         .prepare_cached("DELETE FROM participants WHERE room_id = ? AND user_id = ?")?
         .execute([room, user])?;
+    c.prepare_cached("DELETE FROM invitations WHERE room_id = ? AND created_by = ?")?
+        .execute([room, user])?;
     pass_on(c, user)?;
     Ok(rows == 1)
+}
+
+pub(super) fn remove_participant(
+    c: &Connection,
+    room: RoomId,
+    owner: UserId,
+    user: UserId,
+) -> Result<bool> {
+    found(usize::from(owns(c, room, owner)?))?;
+    let was_in = leave(c, room, user)?;
+    if was_in {
+        c.prepare_cached("DELETE FROM invitations WHERE room_id = ?")?
+            .execute([room])?;
+    }
+    Ok(was_in)
 }
 
 /// Hands the rooms that `user` owns without taking part in them to whoever takes part longest. A room without
@@ -276,7 +332,7 @@ pub(super) fn add_invitation(
     found(
         c.prepare_cached(
             "INSERT INTO invitations (token, room_id, created_by, created_at, expires_at)
-             SELECT ?1, id, ?3, ?4, ?5 FROM rooms WHERE id = ?2",
+             SELECT ?1, room_id, user_id, ?4, ?5 FROM participants WHERE room_id = ?2 AND user_id = ?3",
         )?
         .execute(params![token, room, by, now, expires_at])?,
     )

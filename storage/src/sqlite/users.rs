@@ -138,6 +138,7 @@ pub(super) fn delete(c: &Connection, user: UserId) -> Result<()> {
         [user],
     )?)?;
     end_tokens(c, user)?;
+    c.execute("DELETE FROM invitations WHERE created_by = ?", [user])?;
     c.execute("DELETE FROM participants WHERE user_id = ?", [user])?;
     pass_on(c, user)
 }

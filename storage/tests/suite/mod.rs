@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moznods_storage::{
-    AdminGrant, Message, NewUser, Page, RoomChange, RoomId, StorageError, Store, TokenHash, User,
-    UserId, UserKey,
+    AdminGrant, Admission, MAX_UNREAD, Message, NewUser, Page, RoomChange, RoomId, StorageError,
+    Store, TokenHash, User, UserId, UserKey,
 };
 
 /// Makes a test of every function below; `$store` returns a guard and an empty store.
@@ -24,6 +24,9 @@ macro_rules! tests {
             read_positions_move_forward_only,
             a_deleted_room_takes_all_with_it,
             invitations_are_kept_with_their_end,
+            invitations_go_with_who_made_them_and_with_who_is_removed,
+            rights_must_hold_at_the_moment_of_the_change,
+            what_was_said_before_one_came_is_neither_unread_nor_read,
             secrets_are_made_once,
             many_writers_at_once_lose_nothing_and_are_announced_in_order,
             a_failed_change_undoes_itself_alone,
@@ -68,6 +71,10 @@ async fn room(store: &Shared, owner: UserId, name: &str) -> RoomId {
         .create_room(owner, name.to_owned(), false, 10)
         .await
         .unwrap()
+}
+
+fn by(owner: &User) -> Admission {
+    Admission::Owner(owner.id)
 }
 
 async fn say(store: &Shared, room: RoomId, author: UserId, text: &str) -> i64 {
@@ -165,7 +172,10 @@ pub async fn a_deleted_user_is_gone_but_what_he_wrote_stays(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let shared = room(&store, ann.id, "shared").await;
     let alone = room(&store, ann.id, "alone").await;
-    store.add_participant(shared, bob.id, 11).await.unwrap();
+    store
+        .add_participant(shared, bob.id, by(&ann), 11)
+        .await
+        .unwrap();
     say(&store, shared, ann.id, "still here").await;
     store.delete_user(ann.id).await.unwrap();
 
@@ -190,7 +200,10 @@ pub async fn rooms_are_listed_newest_first_with_what_the_viewer_needs(store: Sha
     let first = room(&store, ann.id, "first").await;
     let second = room(&store, bob.id, "second").await;
     let third = room(&store, ann.id, "third").await;
-    store.add_participant(first, bob.id, 11).await.unwrap();
+    store
+        .add_participant(first, bob.id, by(&ann), 11)
+        .await
+        .unwrap();
     say(&store, first, ann.id, "one").await;
     say(&store, first, ann.id, "two").await;
     say(&store, first, bob.id, "own words are read").await;
@@ -225,7 +238,7 @@ pub async fn rooms_are_listed_newest_first_with_what_the_viewer_needs(store: Sha
         name: Some("1st".to_owned()),
         is_public: None,
     };
-    store.change_room(first, change, 99).await.unwrap();
+    store.change_room(first, ann.id, change, 99).await.unwrap();
     let view = store.room_view(first, ann.id).await.unwrap().unwrap();
     assert_eq!(view.room.name, "1st");
     assert_eq!((view.room.created_at, view.room.updated_at), (10, 99));
@@ -242,11 +255,11 @@ pub async fn a_direct_room_is_one_for_both(store: Shared) {
     assert!(store.room(one).await.unwrap().unwrap().is_direct);
 
     for user in [ann.id, bob.id] {
-        assert!(store.remove_participant(one, user).await.unwrap());
+        assert!(store.leave(one, user).await.unwrap());
     }
     let again = direct(bob.id, ann.id).await.unwrap();
     assert_eq!(again, (one, vec![bob.id, ann.id]));
-    store.remove_participant(one, ann.id).await.unwrap();
+    store.leave(one, ann.id).await.unwrap();
     let again = direct(bob.id, ann.id).await.unwrap();
     assert_eq!(again, (one, vec![ann.id]));
     assert_eq!(store.participant_ids(one).await.unwrap().len(), 2);
@@ -255,22 +268,25 @@ pub async fn a_direct_room_is_one_for_both(store: Shared) {
 pub async fn participants_come_and_go_once(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
-    let bobs = store.add_participant(room, bob.id, 11).await.unwrap();
+    let bobs = store
+        .add_participant(room, bob.id, by(&ann), 11)
+        .await
+        .unwrap();
     let bobs = bobs.expect("new");
     assert_eq!((bobs.user.id, bobs.joined_at), (bob.id, 11));
     assert!(
         store
-            .add_participant(room, bob.id, 12)
+            .add_participant(room, bob.id, by(&ann), 12)
             .await
             .unwrap()
             .is_none()
     );
     assert_eq!(store.participants(room).await.unwrap().len(), 2);
     assert!(store.is_participant(room, bob.id).await.unwrap());
-    assert!(store.remove_participant(room, bob.id).await.unwrap());
-    assert!(!store.remove_participant(room, bob.id).await.unwrap());
+    assert!(store.leave(room, bob.id).await.unwrap());
+    assert!(!store.leave(room, bob.id).await.unwrap());
     assert!(matches!(
-        store.add_participant(room + 1, bob.id, 12).await,
+        store.add_participant(room + 1, bob.id, by(&ann), 12).await,
         Err(StorageError::NotFound)
     ));
 }
@@ -278,10 +294,13 @@ pub async fn participants_come_and_go_once(store: Shared) {
 pub async fn the_room_of_an_owner_who_leaves_goes_to_the_next(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
-    store.add_participant(room, bob.id, 11).await.unwrap();
-    store.remove_participant(room, ann.id).await.unwrap();
+    store
+        .add_participant(room, bob.id, by(&ann), 11)
+        .await
+        .unwrap();
+    store.leave(room, ann.id).await.unwrap();
     assert_eq!(store.room(room).await.unwrap().unwrap().owner_id, bob.id);
-    store.remove_participant(room, bob.id).await.unwrap();
+    store.leave(room, bob.id).await.unwrap();
     assert!(store.room(room).await.unwrap().is_none());
 }
 
@@ -303,7 +322,10 @@ pub async fn only_participants_write(store: Shared) {
 pub async fn read_positions_move_forward_only(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
-    store.add_participant(room, bob.id, 11).await.unwrap();
+    store
+        .add_participant(room, bob.id, by(&ann), 11)
+        .await
+        .unwrap();
     assert_eq!(store.last_message(room).await.unwrap(), None);
     let first = say(&store, room, ann.id, "1").await;
     let second = say(&store, room, ann.id, "2").await;
@@ -333,13 +355,13 @@ pub async fn a_deleted_room_takes_all_with_it(store: Shared) {
         .add_invitation(token.clone(), room, ann.id, None, 12)
         .await
         .unwrap();
-    store.delete_room(room).await.unwrap();
+    store.delete_room(room, ann.id).await.unwrap();
     assert!(store.room(room).await.unwrap().is_none());
     assert!(store.participant_ids(room).await.unwrap().is_empty());
     assert!(store.room_of_message(message).await.unwrap().is_none());
     assert!(store.invitation(token).await.unwrap().is_none());
     assert!(matches!(
-        store.delete_room(room).await,
+        store.delete_room(room, ann.id).await,
         Err(StorageError::NotFound)
     ));
 }
@@ -355,6 +377,122 @@ pub async fn invitations_are_kept_with_their_end(store: Shared) {
     let found = store.invitation(token).await.unwrap().unwrap();
     assert_eq!((found.room_id, found.expires_at), (room, Some(77)));
     assert!(store.invitation("u".to_owned()).await.unwrap().is_none());
+}
+
+pub async fn invitations_go_with_who_made_them_and_with_who_is_removed(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let room = room(&store, ann.id, "room").await;
+    let invite = async |token: &str, by: &User| {
+        let made = store.add_invitation(token.to_owned(), room, by.id, None, 12);
+        made.await.unwrap();
+    };
+    let is_there = async |token: &str| store.invitation(token.to_owned()).await.unwrap().is_some();
+    let enter = async |token: &str| {
+        let by = Admission::Invitation(token.to_owned());
+        store.add_participant(room, bob.id, by, 13).await
+    };
+    invite("a", &ann).await;
+    enter("a").await.unwrap().expect("new");
+    invite("b", &bob).await;
+    assert!(store.leave(room, bob.id).await.unwrap());
+    assert!(is_there("a").await && !is_there("b").await);
+
+    enter("a").await.unwrap().expect("new");
+    let removed = store.remove_participant(room, ann.id, bob.id).await;
+    assert!(removed.unwrap());
+    assert!(!is_there("a").await);
+    assert!(matches!(enter("a").await, Err(StorageError::NotFound)));
+    let again = store.remove_participant(room, ann.id, bob.id).await;
+    assert!(!again.unwrap());
+
+    invite("c", &ann).await;
+    store.delete_user(ann.id).await.unwrap();
+    assert!(!is_there("c").await);
+}
+
+pub async fn rights_must_hold_at_the_moment_of_the_change(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let eve = user(&store, "eve").await;
+    let room = room(&store, ann.id, "room").await;
+    let other = self::room(&store, bob.id, "other").await;
+    let invite = |token: &str, room, by: &User, end| {
+        store.add_invitation(token.to_owned(), room, by.id, end, 12)
+    };
+    invite("old", room, &ann, Some(13)).await.unwrap();
+    invite("other", other, &bob, None).await.unwrap();
+    let invited = |token: &str| Admission::Invitation(token.to_owned());
+    for admission in [
+        by(&bob),
+        by(&eve),
+        invited("old"),
+        invited("other"),
+        invited("none"),
+        Admission::Public,
+    ] {
+        let entered = store.add_participant(room, eve.id, admission.clone(), 13);
+        assert!(
+            matches!(entered.await, Err(StorageError::NotFound)),
+            "{admission:?}"
+        );
+    }
+    let (direct, _) = store
+        .direct_room(ann.id, bob.id, "DM".to_owned(), 10)
+        .await
+        .unwrap();
+    for refused in [
+        store.delete_room(room, eve.id).await,
+        store
+            .change_room(room, eve.id, RoomChange::default(), 9)
+            .await,
+        store
+            .remove_participant(room, eve.id, ann.id)
+            .await
+            .map(drop),
+        store
+            .remove_participant(direct, ann.id, bob.id)
+            .await
+            .map(drop),
+        store
+            .add_participant(direct, eve.id, by(&ann), 9)
+            .await
+            .map(drop),
+        invite("new", room, &eve, None).await,
+    ] {
+        assert!(matches!(refused, Err(StorageError::NotFound)));
+    }
+    let public = RoomChange {
+        name: None,
+        is_public: Some(true),
+    };
+    store.change_room(room, ann.id, public, 9).await.unwrap();
+    let entered = store.add_participant(room, eve.id, Admission::Public, 13);
+    entered.await.unwrap().expect("new");
+}
+
+pub async fn what_was_said_before_one_came_is_neither_unread_nor_read(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let room = room(&store, ann.id, "room").await;
+    let old = say(&store, room, ann.id, "old").await;
+    store
+        .add_participant(room, bob.id, by(&ann), 11)
+        .await
+        .unwrap();
+    let unread = async || {
+        let view = store.room_view(room, bob.id).await.unwrap();
+        view.expect("a participant").unread_count
+    };
+    assert_eq!(unread().await, 0);
+    let new = say(&store, room, ann.id, "new").await;
+    assert_eq!(unread().await, 1);
+    assert!(store.mark_read(room, bob.id, new).await.unwrap());
+    let messages = store.messages(room, ALL).await.unwrap().items;
+    assert_eq!((messages[0].id, &messages[0].read_by), (new, &vec![bob.id]));
+    assert_eq!((messages[1].id, &messages[1].read_by), (old, &vec![]));
+
+    for _ in 0..=MAX_UNREAD {
+        say(&store, room, ann.id, "much").await;
+    }
+    assert_eq!(unread().await, MAX_UNREAD);
 }
 
 pub async fn secrets_are_made_once(store: Shared) {
