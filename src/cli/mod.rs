@@ -55,11 +55,15 @@ enum ConfigCommand {
 enum Failure {
     #[error("{0}")]
     Config(#[from] ConfigError),
-    #[error("{key} = \"{address}\": {why}; expected an address of this machine and a free port")]
+    #[error(
+        "{key} = \"{address}\": {transport}: {why}; expected {}",
+        expected_address(why)
+    )]
     Listen {
         key: &'static str,
         address: std::net::SocketAddr,
-        why: String,
+        transport: &'static str,
+        why: std::io::Error,
     },
     #[error("turn.tls_cert, turn.tls_key: {0}")]
     Certificate(#[from] CertificateError),
@@ -71,6 +75,15 @@ enum Failure {
     Password(std::io::Error),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+fn expected_address(why: &std::io::Error) -> &'static str {
+    match why.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "a port from 1024 up, or the right to lower ones: root or CAP_NET_BIND_SERVICE"
+        }
+        _ => "an address of this machine and a free port",
+    }
 }
 
 impl Failure {

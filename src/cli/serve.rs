@@ -28,7 +28,8 @@ pub async fn run(mut config: Config) -> Outcome {
     let listener = bind(config.http.listen).map_err(|why| Failure::Listen {
         key: "http.listen",
         address: config.http.listen,
-        why: why.to_string(),
+        transport: "TCP",
+        why,
     })?;
     let address = listener.local_addr()?;
     let certificate = match &config.turn.tls {
@@ -71,7 +72,8 @@ fn bind_relay(
         move |error: BindError| Failure::Listen {
             key,
             address,
-            why: format!("{}: {}", error.transport, error.source),
+            transport: error.transport,
+            why: error.source,
         }
     };
     let mut listeners =
