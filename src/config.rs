@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,6 +72,17 @@ const KEYS: &[Key] = &[
         "Address and port of STUN/TURN, UDP and TCP",
     ),
     key(
+        "turn.tls_listen",
+        "[::]:5349",
+        "Address and port of TURN over TLS, where tls_cert is set",
+    ),
+    key(
+        "turn.tls_cert",
+        "",
+        "Certificate chain for TURN over TLS, a PEM file; read again on SIGHUP",
+    ),
+    key("turn.tls_key", "", "Its private key, a PEM file"),
+    key(
         "turn.relay_ports",
         "49152-65535",
         "UDP ports that the relay hands out, FIRST-LAST",
@@ -101,6 +112,11 @@ const KEYS: &[Key] = &[
         "turn.max_allocations_per_user",
         "64",
         "Live allocations of one user; 0: no limit",
+    ),
+    key(
+        "turn.max_bytes_per_second_per_user",
+        "0",
+        "Bytes that the relay passes on for one user per second, both ways together; 0: no limit",
     ),
     key(
         "turn.legacy_channels",
@@ -141,6 +157,8 @@ const KEYS: &[Key] = &[
     ),
 ];
 
+/// Bytes per second; a voice call takes about as much.
+const LEAST_RATE: u64 = 8192;
 const REALM_MAX: usize = RelayConfig::REALM_MAX;
 
 /// File that is read when neither `--config` nor `MOZNODS_CONFIG` names one; it may be missing.
@@ -219,6 +237,8 @@ impl AllowedOrigins {
 pub struct Turn {
     pub enabled: bool,
     pub listen: SocketAddr,
+    /// `None`: no TURN over TLS.
+    pub tls: Option<TurnTls>,
     pub relay_ports: RangeInclusive<u16>,
     pub external_ip: ExternalIp,
     pub realm: String,
@@ -228,8 +248,19 @@ pub struct Turn {
     pub deny_peers: Vec<IpNet>,
     /// 0: no limit.
     pub max_allocations_per_user: u32,
+    /// 0: no limit.
+    pub max_bytes_per_second_per_user: u64,
     pub legacy_channels: bool,
     pub credential_ttl: Duration,
+}
+
+/// TURN over TLS.
+#[derive(Debug, Clone)]
+pub struct TurnTls {
+    pub listen: SocketAddr,
+    /// PEM files.
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 /// The address under which relayed traffic is reached from outside.
@@ -532,8 +563,8 @@ impl Config {
         Ok(Config {
             data_dir: settings.get(
                 "data_dir",
-                |text| (!text.is_empty()).then(|| PathBuf::from(text)),
-                "a directory",
+                |text| (!text.is_empty() && !text.starts_with('~')).then(|| PathBuf::from(text)),
+                "a directory, written out (~ means nothing here)",
             )?,
             http: Http {
                 listen: settings.get("http.listen", address, ADDRESS)?,
@@ -556,6 +587,7 @@ impl Config {
             turn: Turn {
                 enabled: settings.switch("turn.enabled")?,
                 listen: settings.get("turn.listen", address, ADDRESS)?,
+                tls: parse_turn_tls(settings)?,
                 relay_ports: settings.get(
                     "turn.relay_ports",
                     |text| {
@@ -582,6 +614,14 @@ impl Config {
                     "turn.max_allocations_per_user",
                     |text| text.parse().ok(),
                     "a whole number, 0 for no limit",
+                )?,
+                max_bytes_per_second_per_user: settings.get(
+                    "turn.max_bytes_per_second_per_user",
+                    |text| {
+                        let rate = text.parse().ok()?;
+                        (rate == 0 || rate >= LEAST_RATE).then_some(rate)
+                    },
+                    "a whole number of at least 8192, less than which carries no voice, or 0 for no limit",
                 )?,
                 legacy_channels: settings.switch("turn.legacy_channels")?,
                 credential_ttl: settings.get(
@@ -661,6 +701,32 @@ pub fn host_of(url: &str) -> &str {
     }
 }
 
+/// The certificate and its key are set together or not at all.
+fn parse_turn_tls(settings: &Settings) -> Result<Option<TurnTls>, ConfigError> {
+    const ADDRESS: &str = "ADDRESS:PORT, such as [::]:5349";
+    let listen = settings.get("turn.tls_listen", |text| text.parse().ok(), ADDRESS)?;
+    let set = |path| settings.get(path, |text| Some(!text.is_empty()), "");
+    let (cert_is_set, key_is_set) = (set("turn.tls_cert")?, set("turn.tls_key")?);
+    let file = |path, other_is_set: bool, right| {
+        settings.get(
+            path,
+            |text| (!text.is_empty() || !other_is_set).then(|| PathBuf::from(text)),
+            right,
+        )
+    };
+    let cert = file(
+        "turn.tls_cert",
+        key_is_set,
+        "a PEM file, since turn.tls_key is set",
+    )?;
+    let key = file(
+        "turn.tls_key",
+        cert_is_set,
+        "a PEM file, since turn.tls_cert is set",
+    )?;
+    Ok(cert_is_set.then_some(TurnTls { listen, cert, key }))
+}
+
 fn parse_public_url(text: &str) -> Option<Option<String>> {
     let text = text.trim_end_matches('/');
     if text.is_empty() {
@@ -731,9 +797,18 @@ fn parse_extra_stun(text: &str) -> Option<Vec<String>> {
         "global" => &["stun.l.google.com:19302", "stun.cloudflare.com:3478"],
         list => {
             let server = |item: &str| {
-                let (host, port) = item.trim().rsplit_once(':')?;
-                let host_right = !host.is_empty() && !host.contains(['/', ' ', '?']);
-                (host_right && port.parse::<u16>().is_ok()).then(|| item.trim().to_owned())
+                // As one would write it in a page.
+                let item = item.trim();
+                let item = item.strip_prefix("stun:").unwrap_or(item);
+                let (host, port) = item.rsplit_once(':')?;
+                let address = host
+                    .strip_prefix('[')
+                    .and_then(|host| host.strip_suffix(']'));
+                let host_right = match address {
+                    Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+                    None => !host.is_empty() && !host.contains(['/', ' ', '?', ':', '[', ']']),
+                };
+                (host_right && port.parse::<u16>().is_ok()).then(|| item.to_owned())
             };
             return list.split(',').map(server).collect();
         }
@@ -912,9 +987,15 @@ mod tests {
             ("turn.external_ip", "0.0.0.0"),
             ("turn.external_ip", "192.0.2.1/fd00::1"),
             ("turn.external_ip", "192.0.2.1,192.0.2.2"),
+            ("turn.tls_listen", "5349"),
             ("turn.allow_peers", "10.0.0.0/33"),
             ("turn.credential_ttl", "1"),
+            ("turn.max_bytes_per_second_per_user", "100"),
             ("ice.extra_stun", "russia"),
+            ("ice.extra_stun", "stun:stun:example.org:3478"),
+            ("ice.extra_stun", "2001:db8::1:3478"),
+            ("ice.extra_stun", "turn:example.org:3478"),
+            ("data_dir", "~/data"),
             ("log.level", "loud"),
             ("turn.enabled", "yes"),
         ] {
@@ -924,6 +1005,24 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let error = load(&[("turn.tls_cert", "cert.pem")], &[], "").unwrap_err();
+        assert_eq!(
+            error,
+            "turn.tls_key = \"\" (default): expected a PEM file, since turn.tls_cert is set"
+        );
+        let error = load(&[("turn.tls_key", "key.pem")], &[], "").unwrap_err();
+        assert!(error.starts_with("turn.tls_cert = "), "{error}");
+        let both = [("turn.tls_cert", "cert.pem"), ("turn.tls_key", "key.pem")];
+        let tls = load(&both, &[], "").unwrap().turn.tls.unwrap();
+        assert_eq!(
+            (tls.listen.port(), tls.key),
+            (5349, PathBuf::from("key.pem"))
+        );
+        assert!(load(&[], &[], "").unwrap().turn.tls.is_none());
     }
 
     #[test]
@@ -958,6 +1057,26 @@ mod tests {
         .unwrap();
         assert_eq!(config.turn.allow_peers.len(), 2);
         assert_eq!(config.http.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn stun_servers_are_written_as_admins_write_them() {
+        let servers = |text| {
+            load(&[("ice.extra_stun", text)], &[], "")
+                .unwrap()
+                .ice
+                .extra_stun
+        };
+        assert_eq!(
+            servers("stun:a.example.org:3478, b.example.org:19302, [2001:db8::1]:3478"),
+            [
+                "a.example.org:3478",
+                "b.example.org:19302",
+                "[2001:db8::1]:3478"
+            ]
+        );
+        assert!(servers("none").is_empty());
+        assert!(!servers("ru").is_empty());
     }
 
     #[test]

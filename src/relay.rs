@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -39,7 +39,9 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
 
     // Before the relay serves, so that no loss is missed.
     let losses = app.access().losses();
-    let config = settings(app, addresses, interfaces, listeners.address().port());
+    let listening = [Some(listeners.address()), listeners.tls_address()];
+    let ports = listening.iter().flatten().map(SocketAddr::port).collect();
+    let config = settings(app, addresses, interfaces, ports);
     let relay = Arc::new(Relay::start(
         listeners,
         config,
@@ -75,7 +77,7 @@ fn settings(
     app: &App,
     relay: Vec<RelayAddress>,
     interfaces: Vec<IpAddr>,
-    port: u16,
+    ports: Vec<u16>,
 ) -> server::Config {
     let turn = &app.config.turn;
     let defaults = Limits::default();
@@ -85,7 +87,7 @@ fn settings(
         policy: PeerPolicy::new(
             relay.iter().map(|relay| relay.public).collect(),
             interfaces,
-            vec![port],
+            ports,
             turn.allow_peers.clone(),
             turn.deny_peers.clone(),
         ),
@@ -94,6 +96,7 @@ fn settings(
         legacy_channels: turn.legacy_channels,
         limits: Limits {
             allocations_per_owner: turn.max_allocations_per_user,
+            bytes_per_second_per_owner: turn.max_bytes_per_second_per_user,
             unauthenticated_per_second: match app.config.limits.enabled {
                 true => defaults.unauthenticated_per_second,
                 false => 0,

@@ -73,7 +73,7 @@ pub struct RelayUsers {
 }
 
 impl Authenticator for RelayUsers {
-    fn credential(&self, claim: Claim<'_>) -> std::result::Result<Credential, auth::Refusal> {
+    fn credentials(&self, claim: Claim<'_>) -> std::result::Result<Vec<Credential>, auth::Refusal> {
         let parts = claim.username.split_once(':');
         let numbers =
             parts.and_then(|(expiry, user)| Some((expiry.parse().ok()?, user.parse().ok()?)));
@@ -86,10 +86,10 @@ impl Authenticator for RelayUsers {
             return Err(auth::Refusal::Expired);
         }
         let password = password(&self.secret, claim.username);
-        Ok(Credential {
+        Ok(vec![Credential {
             owner: Owner(user.cast_unsigned()),
             key: Key::long_term(claim.username, claim.realm, &password),
-        })
+        }])
     }
 
     fn permits(&self, owner: Owner) -> bool {
@@ -124,7 +124,7 @@ mod tests {
                 allocating,
                 unix,
             };
-            users.credential(claim).map(|credential| credential.owner)
+            users.credentials(claim).map(|found| found[0].owner)
         };
         assert_eq!(ask("1000:17", true, 999), Ok(Owner(17)));
         assert_eq!(ask("1000:17", true, 1000), Err(auth::Refusal::Expired));

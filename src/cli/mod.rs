@@ -12,6 +12,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use moznods_storage::{Missing, SqliteStore, StorageError};
+use moznods_turn::net::tls::CertificateError;
 
 use crate::app::{App, Error};
 use crate::config::{Config, ConfigError, Flags, Settings};
@@ -54,12 +55,18 @@ enum ConfigCommand {
 enum Failure {
     #[error("{0}")]
     Config(#[from] ConfigError),
-    #[error("{key} = \"{address}\": {why}; expected an address of this machine and a free port")]
+    #[error(
+        "{key} = \"{address}\": {transport}: {why}; expected {}",
+        expected_address(why)
+    )]
     Listen {
         key: &'static str,
         address: std::net::SocketAddr,
-        why: String,
+        transport: &'static str,
+        why: std::io::Error,
     },
+    #[error("turn.tls_cert, turn.tls_key: {0}")]
+    Certificate(#[from] CertificateError),
     #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("{0}")]
@@ -70,10 +77,19 @@ enum Failure {
     Io(#[from] std::io::Error),
 }
 
+fn expected_address(why: &std::io::Error) -> &'static str {
+    match why.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "a port from 1024 up, or the right to lower ones: root or CAP_NET_BIND_SERVICE"
+        }
+        _ => "an address of this machine and a free port",
+    }
+}
+
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Config(_) | Failure::Listen { .. } => 2,
+            Failure::Config(_) | Failure::Listen { .. } | Failure::Certificate(_) => 2,
             Failure::Storage(
                 StorageError::Directory { .. }
                 | StorageError::Locked { .. }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use moznods_storage::{DirectoryLock, SqliteStore};
-use moznods_turn::net::Listeners;
+use moznods_turn::net::tls::Certificate;
+use moznods_turn::net::{BindError, Listeners};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,10 +28,15 @@ pub async fn run(mut config: Config) -> Outcome {
     let listener = bind(config.http.listen).map_err(|why| Failure::Listen {
         key: "http.listen",
         address: config.http.listen,
-        why: why.to_string(),
+        transport: "TCP",
+        why,
     })?;
     let address = listener.local_addr()?;
-    let relay_listeners = bind_relay(&mut config)?;
+    let certificate = match &config.turn.tls {
+        Some(tls) if config.turn.enabled => Some(Certificate::load(&tls.cert, &tls.key)?),
+        _ => None,
+    };
+    let relay_listeners = bind_relay(&mut config, certificate.as_ref())?;
 
     let lock = DirectoryLock::take(&config.data_dir)?;
     let store = SqliteStore::open_to_serve(&lock)?;
@@ -40,6 +46,8 @@ pub async fn run(mut config: Config) -> Outcome {
         relay::start(&app, listeners).await?;
     }
 
+    tokio::spawn(reload(signal(SignalKind::hangup())?, certificate));
+
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
     http::serve(app, listener, first_of(signals)).await;
@@ -48,7 +56,10 @@ pub async fn run(mut config: Config) -> Outcome {
 }
 
 /// The relay's listening sockets, where it is enabled; the setting then names the port that was found.
-fn bind_relay(config: &mut Config) -> Result<Option<Listeners>, Failure> {
+fn bind_relay(
+    config: &mut Config,
+    certificate: Option<&Arc<Certificate>>,
+) -> Result<Option<Listeners>, Failure> {
     let turn = &mut config.turn;
     if !turn.enabled {
         return Ok(None);
@@ -57,13 +68,35 @@ fn bind_relay(config: &mut Config) -> Result<Option<Listeners>, Failure> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let listeners = Listeners::bind(turn.listen, workers).map_err(|error| Failure::Listen {
-        key: "turn.listen",
-        address: turn.listen,
-        why: format!("{}: {}", error.transport, error.source),
-    })?;
+    let failed = |key, address| {
+        move |error: BindError| Failure::Listen {
+            key,
+            address,
+            transport: error.transport,
+            why: error.source,
+        }
+    };
+    let mut listeners =
+        Listeners::bind(turn.listen, workers).map_err(failed("turn.listen", turn.listen))?;
     turn.listen = listeners.address();
+    if let (Some(tls), Some(certificate)) = (&mut turn.tls, certificate) {
+        listeners = listeners
+            .with_tls(tls.listen, certificate)
+            .map_err(failed("turn.tls_listen", tls.listen))?;
+        tls.listen = listeners.tls_address().unwrap_or(tls.listen);
+    }
     Ok(Some(listeners))
+}
+
+/// Reads the certificate again at each SIGHUP; nobody is disconnected.
+async fn reload(mut hangup: Signal, certificate: Option<Arc<Certificate>>) {
+    while hangup.recv().await.is_some() {
+        match certificate.as_ref().map(|certificate| certificate.reload()) {
+            Some(Ok(())) => tracing::info!("the certificate has been read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+            None => tracing::info!("there is no certificate to read again"),
+        }
+    }
 }
 
 /// Each connection is an open file, and so is each allocation of the relay.

@@ -40,6 +40,10 @@ impl<'a> RelayJson<'a> {
             uris = ["udp", "tcp"]
                 .map(|transport| format!("turn:{host}:{port}?transport={transport}"))
                 .to_vec();
+            if let Some(tls) = &config.turn.tls {
+                let port = tls.listen.port();
+                uris.push(format!("turns:{host}:{port}?transport=tcp"));
+            }
             ice_servers.push(stun(vec![format!("stun:{host}:{port}")]));
             ice_servers.push(IceServer {
                 urls: uris.clone(),

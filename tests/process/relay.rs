@@ -184,6 +184,88 @@ async fn coturns_clients_relay_with_a_credential_from_the_command_line() {
     );
 }
 
+/// Writes a certificate of `localhost` and its key.
+fn write_certificate(chain: &Path, key: &Path) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(chain, made.cert.pem()).unwrap();
+    std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coturns_client_relays_over_tls_and_a_certificate_is_renewed_without_a_restart() {
+    let files = tempfile::tempdir().unwrap();
+    let (chain, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+    write_certificate(&chain, &key);
+    let tls_port = free_port();
+    let relay = Relay::start(&[
+        &format!("--turn-tls-listen=127.0.0.1:{tls_port}"),
+        &format!("--turn-tls-cert={}", chain.display()),
+        &format!("--turn-tls-key={}", key.display()),
+    ]);
+    let ann = relay.server.user("ann").await;
+    let (_, json) = ann.get("/api/turn/credentials/").await;
+    let uri = format!("turns:127.0.0.1:{tls_port}?transport=tcp");
+    assert_eq!(json["uris"][2], uri.as_str());
+    assert_eq!(json["iceServers"][1]["urls"][2], uri.as_str());
+
+    let credential = credential(&json);
+    let over_tls = Relay {
+        port: tls_port,
+        ..relay
+    };
+    assert_no_loss(&over_tls.uclient(&credential, &["-S", "-t", "-y"]));
+    write_certificate(&chain, &key);
+    over_tls.server.signal("HUP");
+    let log = || async {
+        over_tls
+            .server
+            .log()
+            .contains("the certificate has been read again")
+    };
+    eventually("the certificate is read again", log).await;
+    assert_no_loss(&over_tls.uclient(&credential, &["-S", "-t", "-y"]));
+    std::fs::write(&key, "rubbish").unwrap();
+    over_tls.server.signal("HUP");
+    let log = || async {
+        over_tls
+            .server
+            .log()
+            .contains("the certificate stays as it was")
+    };
+    eventually("a bad one is refused", log).await;
+    assert_no_loss(&over_tls.uclient(&credential, &["-S", "-t", "-y"]));
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_one_clear_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |arguments: &[&str]| {
+        let output = moznods(directory.path())
+            .args([
+                "serve",
+                "--http-listen=127.0.0.1:0",
+                "--turn-listen=127.0.0.1:0",
+            ])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        text(&output.stderr)
+    };
+    let error = start(&["--turn-tls-cert=missing.pem", "--turn-tls-key=key.pem"]);
+    assert!(
+        error.starts_with("moznods: turn.tls_cert, turn.tls_key: missing.pem: "),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let error = start(&["--turn-tls-cert=missing.pem"]);
+    assert_eq!(
+        error,
+        "moznods: turn.tls_key = \"\" (default): expected a PEM file, since turn.tls_cert is set\n"
+    );
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn aioice_agents_meet_by_relay_candidates_alone() {
     let relay = Relay::start(&[]);

@@ -44,7 +44,7 @@ fn a_start_that_fails_says_why_in_one_line_and_leaves_nothing() {
         path,
         &["serve", "--turn-enabled=false", &listen],
         &format!(
-            "http.listen = \"{address}\": Address already in use (os error 98); expected an address of this machine and a free port"
+            "http.listen = \"{address}\": TCP: Address already in use (os error 98); expected an address of this machine and a free port"
         ),
     );
     is_refused(

@@ -16,15 +16,15 @@ struct OneUser {
 }
 
 impl Authenticator for OneUser {
-    fn credential(&self, claim: Claim<'_>) -> Result<Credential, Refusal> {
+    fn credentials(&self, claim: Claim<'_>) -> Result<Vec<Credential>, Refusal> {
         if claim.username != self.name {
             return Err(Refusal::Unknown);
         }
         let key = Key::long_term(claim.username, claim.realm, &self.password);
-        Ok(Credential {
+        Ok(vec![Credential {
             owner: Owner(1),
             key,
-        })
+        }])
     }
 
     fn permits(&self, _: Owner) -> bool {

@@ -7,7 +7,7 @@ pub use crate::wire::integrity::Key;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
 
-/// What a username stands for.
+/// What a username may stand for.
 #[derive(Debug, Clone, Copy)]
 pub struct Credential {
     pub owner: Owner,
@@ -25,7 +25,7 @@ pub enum Refusal {
     Revoked,
 }
 
-/// One request's claim, not yet proven: integrity is checked with the key that comes back.
+/// One request's claim, not yet proven: integrity is checked with the keys that come back.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     pub username: &'a str,
@@ -37,12 +37,13 @@ pub struct Claim<'a> {
     pub unix: u64,
 }
 
-/// Tells whose a username is and what key proves it.
+/// Tells whose a username may be and what key proves it.
 ///
 /// Asked on the relay's own threads, so it must answer from memory.
 pub trait Authenticator: Send + Sync {
-    /// Asked for each authenticated request.
-    fn credential(&self, claim: Claim<'_>) -> Result<Credential, Refusal>;
+    /// Asked for each authenticated request: all that the username may stand for, which is more than one thing where
+    /// several secrets could have made its password. The request's integrity tells which it is.
+    fn credentials(&self, claim: Claim<'_>) -> Result<Vec<Credential>, Refusal>;
 
     /// Whether an owner of live allocations may still relay. Asked for all of them by
     /// [`Relay::review`](crate::net::Relay::review).

@@ -15,6 +15,8 @@ pub enum Dropped {
     NoPermission,
     /// Data to an address that the peer policy refuses.
     ForbiddenPeer,
+    /// More data than its owner may have relayed.
+    OverQuota,
     /// More unauthenticated requests than one source may send.
     RateLimited,
     /// The answer would be more than three times as large as the request of an unproven address.
@@ -24,11 +26,12 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    pub const ALL: [Dropped; 7] = [
+    pub const ALL: [Dropped; 8] = [
         Dropped::Malformed,
         Dropped::NotForServers,
         Dropped::NoPermission,
         Dropped::ForbiddenPeer,
+        Dropped::OverQuota,
         Dropped::RateLimited,
         Dropped::Amplification,
         Dropped::SendFailed,
@@ -41,6 +44,7 @@ impl Dropped {
             Dropped::NotForServers => "not_for_servers",
             Dropped::NoPermission => "no_permission",
             Dropped::ForbiddenPeer => "forbidden_peer",
+            Dropped::OverQuota => "over_quota",
             Dropped::RateLimited => "rate_limited",
             Dropped::Amplification => "amplification",
             Dropped::SendFailed => "send_failed",

@@ -4,16 +4,19 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use moznods_turn::auth::Owner;
+use moznods_turn::net::tls::Certificate;
 use moznods_turn::net::{Listeners, Relay};
 use moznods_turn::policy::PeerPolicy;
 use moznods_turn::server::{Config, Limits, RelayAddress};
 use moznods_turn::stats::Dropped;
 use moznods_turn::wire::{Builder, Message, Method, attr, channel};
+use rustls::{ClientConnection, RootCertStore, StreamOwned};
 use support::{Answer, Client, REALM, Users, bind, channel_data, permit, udp_transport};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +52,64 @@ fn serve(listeners: Listeners, users: Arc<Users>, ip: &str, allow: &[&str]) -> R
 enum Wire {
     Udp(UdpSocket),
     Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// A self-signed certificate in files.
+struct Files {
+    directory: tempfile::TempDir,
+    trusted: RootCertStore,
+}
+
+impl Files {
+    fn new() -> Self {
+        let mut files = Files {
+            directory: tempfile::tempdir().unwrap(),
+            trusted: RootCertStore::empty(),
+        };
+        files.renew();
+        files
+    }
+
+    fn paths(&self) -> (PathBuf, PathBuf) {
+        let path = self.directory.path();
+        (path.join("cert.pem"), path.join("key.pem"))
+    }
+
+    /// Another certificate, and no trust in the one before.
+    fn renew(&mut self) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (chain, key) = self.paths();
+        std::fs::write(chain, made.cert.pem()).unwrap();
+        std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
+        self.trusted = RootCertStore::empty();
+        self.trusted.add(made.cert.der().clone()).unwrap();
+    }
+
+    fn certificate(&self) -> Arc<Certificate> {
+        let (chain, key) = self.paths();
+        Certificate::load(&chain, &key).unwrap()
+    }
+
+    fn connect(
+        &self,
+        address: SocketAddr,
+        alpn: &[&[u8]],
+    ) -> StreamOwned<ClientConnection, TcpStream> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.trusted.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let name = "localhost".try_into().unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        StreamOwned::new(connection, stream)
+    }
 }
 
 struct Caller {
@@ -77,47 +138,56 @@ impl Caller {
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) {
-        match &mut self.wire {
-            Wire::Udp(socket) => assert_eq!(socket.send(bytes).unwrap(), bytes.len()),
-            Wire::Tcp(stream) => {
-                // Torn in two, as a network may do.
-                let (head, tail) = bytes.split_at(bytes.len() / 2);
-                stream.write_all(head).unwrap();
-                stream.write_all(tail).unwrap();
-                stream
-                    .write_all(&vec![0; bytes.len().next_multiple_of(4) - bytes.len()])
-                    .unwrap();
-            }
+    fn tls(relay: &Relay, files: &Files, username: &'static str) -> Self {
+        Caller {
+            wire: Wire::Tls(Box::new(files.connect(relay.tls_address().unwrap(), &[]))),
+            client: Client::new(username),
         }
     }
 
+    fn send(&mut self, bytes: &[u8]) {
+        let stream: &mut dyn Write = match &mut self.wire {
+            Wire::Udp(socket) => {
+                assert_eq!(socket.send(bytes).unwrap(), bytes.len());
+                return;
+            }
+            Wire::Tcp(stream) => stream,
+            Wire::Tls(stream) => stream,
+        };
+        // Torn in two, as a network may do.
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        stream.write_all(head).unwrap();
+        stream.write_all(tail).unwrap();
+        let padding = bytes.len().next_multiple_of(4) - bytes.len();
+        stream.write_all(&vec![0; padding]).unwrap();
+    }
+
     fn receive(&mut self) -> Vec<u8> {
-        match &mut self.wire {
+        let stream: &mut dyn Read = match &mut self.wire {
             Wire::Udp(socket) => {
                 let mut buffer = vec![0; 65_536];
                 let count = socket.recv(&mut buffer).expect("a datagram");
                 buffer.truncate(count);
-                buffer
+                return buffer;
             }
-            Wire::Tcp(stream) => {
-                let mut head = [0; 4];
-                stream.read_exact(&mut head).expect("a message");
-                let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-                let whole = if head[0] < 0x40 {
-                    20 + length
-                } else {
-                    channel::padded_len(length)
-                };
-                let mut message = head.to_vec();
-                message.resize(whole, 0);
-                stream.read_exact(&mut message[4..]).unwrap();
-                if head[0] >= 0x40 {
-                    message.truncate(4 + length);
-                }
-                message
-            }
+            Wire::Tcp(stream) => stream,
+            Wire::Tls(stream) => stream,
+        };
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).expect("a message");
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let whole = if head[0] < 0x40 {
+            20 + length
+        } else {
+            channel::padded_len(length)
+        };
+        let mut message = head.to_vec();
+        message.resize(whole, 0);
+        stream.read_exact(&mut message[4..]).unwrap();
+        if head[0] >= 0x40 {
+            message.truncate(4 + length);
         }
+        message
     }
 
     fn ask(&mut self, method: Method, fill: impl Fn(&mut Builder<'_>)) -> Answer {
@@ -165,12 +235,20 @@ fn live(relay: &Relay) -> u64 {
 
 #[test]
 fn two_callers_relayed_here_hear_each_other_over_each_transport_and_family() {
+    let files = Files::new();
     for ip in ["127.0.0.1", "::1"] {
-        let relay = start(ip, &[]);
-        let callers: [fn(&Relay, &'static str) -> Caller; 2] = [Caller::udp, Caller::tcp];
+        let address = SocketAddr::new(ip.parse().unwrap(), 0);
+        let listeners = Listeners::bind(address, 2).unwrap();
+        let listeners = listeners.with_tls(address, &files.certificate()).unwrap();
+        let relay = serve(listeners, Arc::default(), ip, &[]);
+        let callers: [&dyn Fn(&'static str) -> Caller; 3] = [
+            &|name| Caller::udp(&relay, name),
+            &|name| Caller::tcp(&relay, name),
+            &|name| Caller::tls(&relay, &files, name),
+        ];
         for first in callers {
             for second in callers {
-                let (mut alice, mut bob) = (first(&relay, "alice"), second(&relay, "bob"));
+                let (mut alice, mut bob) = (first("alice"), second("bob"));
                 let (a, b) = (alice.allocate(), bob.allocate());
                 alice.bind(0x4000, b);
                 bob.bind(0x7abc, a);
@@ -293,9 +371,22 @@ fn a_client_is_answered_from_the_address_that_it_asked() {
 
 #[test]
 fn a_stream_that_reads_slowly_loses_data_and_not_its_framing() {
-    let relay = start("127.0.0.1", &["127.0.0.0/8"]);
+    let files = Files::new();
+    let address = "127.0.0.1:0".parse().unwrap();
+    for tls in [false, true] {
+        let listeners = Listeners::bind(address, 1).unwrap();
+        let listeners = listeners.with_tls(address, &files.certificate()).unwrap();
+        let relay = serve(listeners, Arc::default(), "127.0.0.1", &["127.0.0.0/8"]);
+        let alice = match tls {
+            false => Caller::tcp(&relay, "alice"),
+            true => Caller::tls(&relay, &files, "alice"),
+        };
+        reads_slowly(&relay, alice);
+    }
+}
+
+fn reads_slowly(relay: &Relay, mut alice: Caller) {
     let peer = UdpSocket::bind("127.0.0.2:0").unwrap();
-    let mut alice = Caller::tcp(&relay, "alice");
     let address = alice.allocate();
     alice.bind(0x4000, peer.local_addr().unwrap());
     // Far more than all buffers between hold.
@@ -339,7 +430,7 @@ fn a_burst_longer_than_one_turn_is_read_to_its_end() {
         .flat_map(|_| alice.client.bare(Method::Binding, |_| {}))
         .collect();
     let Wire::Tcp(stream) = &alice.wire else {
-        unreachable!()
+        panic!("not TCP")
     };
     let mut writer = stream.try_clone().unwrap();
     let sending = std::thread::spawn(move || writer.write_all(&requests).unwrap());
@@ -349,6 +440,72 @@ fn a_burst_longer_than_one_turn_is_read_to_its_end() {
         assert_eq!(alice.client.read(&answer).code, 0);
     }
     sending.join().unwrap();
+}
+
+#[test]
+fn a_certificate_is_exchanged_without_dropping_anyone() {
+    let mut files = Files::new();
+    let certificate = files.certificate();
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listeners = Listeners::bind(address, 1).unwrap();
+    let listeners = listeners.with_tls(address, &certificate).unwrap();
+    let relay = serve(listeners, Arc::default(), "127.0.0.1", &[]);
+    let mut alice = Caller::tls(&relay, &files, "alice");
+    alice.allocate();
+
+    files.renew();
+    certificate.reload().unwrap();
+    assert_eq!(alice.ask(Method::Refresh, |_| {}).code, 0);
+    let mut bob = Caller::tls(&relay, &files, "bob");
+    bob.allocate();
+
+    // Half a renewal: the key is not the certificate's.
+    let (_, key) = files.paths();
+    let other = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(key, other.serialize_pem()).unwrap();
+    certificate.reload().unwrap_err();
+    Caller::tls(&relay, &files, "bob").allocate();
+    assert_eq!(live(&relay), 3);
+}
+
+#[test]
+fn a_client_may_name_the_protocol_and_none_of_another() {
+    let files = Files::new();
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listeners = Listeners::bind(address, 1).unwrap();
+    let listeners = listeners.with_tls(address, &files.certificate()).unwrap();
+    let relay = serve(listeners, Arc::default(), "127.0.0.1", &[]);
+    let tls = relay.tls_address().unwrap();
+    for protocol in [&b"stun.turn"[..], b"stun.nat-discovery"] {
+        let mut stream = files.connect(tls, &[protocol]);
+        stream
+            .write_all(&Client::new("alice").bare(Method::Binding, |_| {}))
+            .unwrap();
+        stream.read_exact(&mut [0; 20]).unwrap();
+        assert_eq!(stream.conn.alpn_protocol(), Some(protocol));
+    }
+    let mut stream = files.connect(tls, &[b"h2"]);
+    stream.write_all(b"x").unwrap_err();
+    // Without TLS nobody is answered there.
+    let mut stream = TcpStream::connect(tls).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(&Client::new("alice").bare(Method::Binding, |_| {}))
+        .unwrap();
+    let mut received = Vec::new();
+    let _ = stream.read_to_end(&mut received);
+    assert!(received.len() < 20, "no more than an alert");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_says_why() {
+    let files = Files::new();
+    let (chain, key) = files.paths();
+    let why = |chain: &Path, key: &Path| Certificate::load(chain, key).unwrap_err().to_string();
+    assert!(why(&chain.join("x"), &key).contains("cert.pem/x"));
+    assert!(why(&key, &key).ends_with("holds no certificate in PEM"));
+    let error = why(&chain, &chain);
+    assert!(error.contains("cert.pem: "), "{error}");
 }
 
 #[test]

@@ -4,214 +4,17 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use moznods_turn::auth::Owner;
-use moznods_turn::policy::PeerPolicy;
+use moznods_turn::auth::{Key, Owner};
 use moznods_turn::server::{
-    AllocationId, BadConfig, Common, Config, Ended, Event, FiveTuple, HEADROOM, Limits, Now,
-    Output, RelayAddress, Server, TAILROOM, Transport, Verdict,
+    BadConfig, Common, Config, Ended, Event, FiveTuple, HEADROOM, Limits, Now, Output, TAILROOM,
+    Verdict,
 };
 use moznods_turn::stats::Dropped;
 use moznods_turn::wire::{Builder, Class, Message, Method, attr, channel};
-use support::{Answer, Client, REALM, Users, bind, channel_data, permit, udp_transport};
-
-const PUBLIC: &str = "198.51.100.7";
-const LOCAL: &str = "10.0.0.7";
-const PEER: &str = "8.8.8.8:4000";
-
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn config() -> Config {
-    let (public, local) = (PUBLIC.parse().unwrap(), LOCAL.parse().unwrap());
-    let v6 = "2606:4700::7".parse().unwrap();
-    let own = ["127.0.0.1", "::1", LOCAL, "2606:4700::7", "172.17.0.1"];
-    Config {
-        realm: REALM.to_owned(),
-        software: "MOznoDS".to_owned(),
-        relay: vec![
-            RelayAddress { public, local },
-            RelayAddress {
-                public: v6,
-                local: v6,
-            },
-        ],
-        relay_ports: 50000..=50099,
-        policy: PeerPolicy::new(
-            vec![public, v6],
-            own.iter().map(|ip| ip.parse().unwrap()).collect(),
-            vec![3478],
-            vec![],
-            vec![],
-        ),
-        legacy_channels: false,
-        limits: Limits::default(),
-    }
-}
-
-/// A server whose driver is the test: every port binds, except those in `taken`.
-struct Bench {
-    server: Server,
-    users: Arc<Users>,
-    now: Now,
-    taken: Vec<u16>,
-    live: Vec<AllocationId>,
-    events: Vec<Event>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(Limits::default(), 50000..=50099)
-    }
-
-    fn with(limits: Limits, relay_ports: std::ops::RangeInclusive<u16>) -> Self {
-        Self::configured(|config| {
-            config.limits = limits;
-            config.relay_ports = relay_ports;
-        })
-    }
-
-    fn configured(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = config();
-        change(&mut config);
-        let users = Arc::new(Users::default());
-        let common = Common::new(config, users.clone(), &[9; 32]).unwrap();
-        Bench {
-            users,
-            server: Server::new(common, [3; 32]),
-            now: Now {
-                instant: Instant::now(),
-                unix: 1_800_000_000,
-            },
-            taken: Vec::new(),
-            live: Vec::new(),
-            events: Vec::new(),
-        }
-    }
-
-    fn pass(&mut self, seconds: u64) {
-        self.now.instant += Duration::from_secs(seconds);
-        self.now.unix += seconds;
-        while self
-            .server
-            .poll_timeout()
-            .is_some_and(|at| at <= self.now.instant)
-        {
-            self.server.handle_timeout(self.now);
-        }
-        self.outputs();
-    }
-
-    /// Does what the server wants; returns the bytes that it sends meanwhile.
-    fn outputs(&mut self) -> Option<Vec<u8>> {
-        let mut answer = None;
-        while let Some(output) = self.server.poll_output() {
-            match output {
-                Output::Bind {
-                    allocation,
-                    address,
-                } => {
-                    let free = !self.taken.contains(&address.port());
-                    let outcome = if free {
-                        Ok(())
-                    } else {
-                        Err(std::io::ErrorKind::AddrInUse.into())
-                    };
-                    if free {
-                        self.live.push(allocation);
-                    }
-                    if self.server.bound(self.now, allocation, outcome).is_some() {
-                        answer = Some(self.server.answer().to_vec());
-                    }
-                }
-                Output::Close { allocation } => self.live.retain(|live| *live != allocation),
-                Output::Event(event) => self.events.push(event),
-            }
-        }
-        answer
-    }
-
-    fn verdict(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Verdict {
-        self.server.handle(self.now, tuple, bytes)
-    }
-
-    fn send(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Option<Vec<u8>> {
-        match self.verdict(tuple, bytes) {
-            Verdict::Answer => Some(self.server.answer().to_vec()),
-            Verdict::Done => self.outputs(),
-            verdict => panic!("{verdict:?} for a request"),
-        }
-    }
-
-    /// Sends a request; a first 401 or a stale nonce is followed as a client does.
-    fn ask(
-        &mut self,
-        client: &mut Client,
-        tuple: FiveTuple,
-        method: Method,
-        fill: impl Fn(&mut Builder<'_>),
-    ) -> Answer {
-        if client.nonce.is_empty() {
-            let bytes = client.bare(method, &fill);
-            let answer = self.send(tuple, &bytes).expect("a challenge");
-            assert_eq!(client.read(&answer).code, 401);
-        }
-        let bytes = client.request(method, &fill);
-        let answer = self.send(tuple, &bytes).expect("an answer");
-        let answer = client.read(&answer);
-        self.outputs();
-        answer
-    }
-
-    fn allocate(&mut self, client: &mut Client, tuple: FiveTuple) -> Answer {
-        self.ask(client, tuple, Method::Allocate, udp_transport)
-    }
-
-    fn peer_sends(&mut self, peer: &str, payload: &[u8]) -> Option<(FiveTuple, Vec<u8>)> {
-        let allocation = *self.live.last().unwrap();
-        let mut buffer = vec![0xEE; HEADROOM];
-        buffer.extend_from_slice(payload);
-        buffer.extend_from_slice(&[0xEE; TAILROOM]);
-        let (tuple, range) = self.server.handle_peer(
-            self.now,
-            allocation,
-            addr(peer),
-            &mut buffer,
-            payload.len(),
-        )?;
-        Some((tuple, buffer[range].to_vec()))
-    }
-
-    fn dropped(&self, reason: Dropped) -> u64 {
-        self.server.stats().dropped(reason)
-    }
-}
-
-fn udp(port: u16) -> FiveTuple {
-    FiveTuple {
-        transport: Transport::Udp,
-        client: SocketAddr::new("203.0.113.5".parse().unwrap(), port),
-        server: addr("198.51.100.7:3478"),
-    }
-}
-
-fn tcp(port: u16) -> FiveTuple {
-    FiveTuple {
-        transport: Transport::Tcp,
-        ..udp(port)
-    }
-}
-
-/// A client with an allocation.
-fn allocated(bench: &mut Bench, username: &'static str, tuple: FiveTuple) -> (Client, SocketAddr) {
-    let mut client = Client::new(username);
-    let answer = bench.allocate(&mut client, tuple);
-    assert_eq!(answer.code, 0);
-    let relay = answer.address(attr::XOR_RELAYED_ADDRESS).unwrap();
-    (client, relay)
-}
+use support::bench::{Bench, LOCAL, PEER, PUBLIC, addr, allocated, config, tcp, udp};
+use support::{Client, OTHER_PASSWORD, REALM, Users, bind, channel_data, permit, udp_transport};
 
 #[test]
 fn binding_tells_the_address_and_needs_no_credentials() {
@@ -335,6 +138,33 @@ fn who_may_not_relay_is_refused() {
         bench.allocate(&mut client, udp(1)).code,
         401,
         "wrong password"
+    );
+}
+
+#[test]
+fn the_key_that_proves_a_request_decides_whose_it_is() {
+    let mut bench = Bench::new();
+    let mut client = Client::new("bob");
+    client.key = Key::long_term("bob", REALM, OTHER_PASSWORD);
+    let answer = bench.allocate(&mut client, udp(1));
+    assert_eq!((answer.code, answer.signed), (0, true));
+    assert!(matches!(
+        bench.events[..],
+        [Event::Allocated {
+            owner: Owner(22),
+            ..
+        }]
+    ));
+    // The same name, and not the same owner.
+    let mut other = Client::new("bob");
+    assert_eq!(
+        bench.ask(&mut other, udp(1), Method::Refresh, |_| {}).code,
+        441
+    );
+    client.key = support::key_of("alice");
+    assert_eq!(
+        bench.ask(&mut client, udp(1), Method::Refresh, |_| {}).code,
+        401
     );
 }
 
@@ -933,6 +763,46 @@ fn quotas_are_per_owner_and_given_back() {
         0
     );
     assert_eq!(bench.allocate(&mut third, udp(3)).code, 0);
+}
+
+#[test]
+fn the_bytes_of_an_owner_are_limited_over_all_his_allocations_and_both_ways() {
+    let limits = Limits {
+        bytes_per_second_per_owner: 100_000,
+        ..Limits::default()
+    };
+    let mut bench = Bench::with(limits, 50000..=50099);
+    for (name, port) in [("alice", 1), ("bob", 2), ("alice", 3)] {
+        let (mut client, _) = allocated(&mut bench, name, udp(port));
+        let bound = bench.ask(&mut client, udp(port), Method::ChannelBind, |m| {
+            bind(0x4000, addr(PEER))(m)
+        });
+        assert_eq!(bound.code, 0);
+    }
+    let data = channel_data(0x4000, &[0; 1000]);
+    let sent = |bench: &mut Bench, port| {
+        let passes = |_: &u32| matches!(bench.verdict(udp(port), &data), Verdict::ToPeer { .. });
+        (0..1000).filter(passes).count()
+    };
+    assert_eq!(sent(&mut bench, 1), 100);
+    assert_eq!(sent(&mut bench, 3), 0);
+    assert_eq!(bench.peer_sends(PEER, &[0; 1000]), None);
+    assert_eq!(sent(&mut bench, 2), 100, "another's quota is his own");
+    bench.pass(1);
+    assert!(bench.peer_sends(PEER, &[0; 1000]).is_some());
+    assert_eq!(sent(&mut bench, 1), 99);
+
+    // Letting go of all and beginning anew gives no new burst.
+    bench.users.revoked.lock().unwrap().insert(Owner(1));
+    bench.server.review(bench.now);
+    bench.users.revoked.lock().unwrap().clear();
+    bench.outputs();
+    let (mut client, _) = allocated(&mut bench, "alice", udp(1));
+    bench.ask(&mut client, udp(1), Method::ChannelBind, |m| {
+        bind(0x4000, addr(PEER))(m)
+    });
+    assert_eq!(sent(&mut bench, 1), 0);
+    assert!(bench.dropped(Dropped::OverQuota) > 2000);
 }
 
 #[test]

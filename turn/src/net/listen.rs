@@ -2,8 +2,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::tls::Certificate;
 
 /// Kernel buffers of the UDP sockets that all clients share, in bytes; the kernel caps it at `rmem_max`.
 const UDP_BUFFER: usize = 4 << 20;
@@ -16,6 +20,8 @@ const ANY_PORT_ATTEMPTS: usize = 16;
 pub(super) struct WorkerSockets {
     pub udp: Vec<UdpSocket>,
     pub tcp: Vec<TcpListener>,
+    /// For TLS.
+    pub tls: Vec<TcpListener>,
 }
 
 /// All sockets of a relay, bound and not yet served.
@@ -23,6 +29,7 @@ pub(super) struct WorkerSockets {
 pub struct Listeners {
     pub(super) workers: Vec<WorkerSockets>,
     address: SocketAddr,
+    pub(super) tls: Option<(SocketAddr, Arc<ServerConfig>)>,
 }
 
 /// A listening address that cannot be had.
@@ -30,7 +37,7 @@ pub struct Listeners {
 #[error("cannot listen on {address} ({transport}): {source}")]
 pub struct BindError {
     pub address: SocketAddr,
-    /// `UDP` or `TCP`
+    /// `UDP`, `TCP` or `TLS`
     pub transport: &'static str,
     pub source: io::Error,
 }
@@ -53,36 +60,54 @@ impl Listeners {
     }
 
     fn bind_port(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
-        let mut families = families(address);
-        // Sockets of one worker would share the port with those of another program of the same user: ask
-        // once without SO_REUSEPORT.
-        let mut without_ipv6 = false;
-        for family in &families {
-            match probe(*family) {
-                Err(error)
-                    if families.len() > 1 && family.is_ipv6() && is_no_ipv6(&error.source) =>
-                {
-                    without_ipv6 = true;
-                }
-                outcome => outcome?,
-            }
-        }
-        families.retain(|family| !without_ipv6 || family.is_ipv4());
+        let families = available(address, &[Kind::Udp, Kind::Tcp])?;
         let one_worker = || {
-            let udp = families
-                .iter()
-                .map(|family| udp(*family))
-                .collect::<Result<_, _>>()?;
-            let tcp = families
-                .iter()
-                .map(|family| tcp(*family))
-                .collect::<Result<_, _>>()?;
-            Ok(WorkerSockets { udp, tcp })
+            Ok(WorkerSockets {
+                udp: bind_all(&families, udp)?,
+                tcp: bind_all(&families, |address| tcp(address, Kind::Tcp))?,
+                tls: Vec::new(),
+            })
         };
-        let workers = (0..workers.max(1))
-            .map(|_| one_worker())
-            .collect::<Result<_, _>>()?;
-        Ok(Listeners { workers, address })
+        Ok(Listeners {
+            workers: (0..workers.max(1))
+                .map(|_| one_worker())
+                .collect::<Result<_, _>>()?,
+            address,
+            tls: None,
+        })
+    }
+
+    /// Binds `address` for TLS over TCP as well. Port 0: any that is free.
+    pub fn with_tls(
+        mut self,
+        mut address: SocketAddr,
+        certificate: &Arc<Certificate>,
+    ) -> Result<Self, BindError> {
+        let failed = |source| BindError {
+            address,
+            transport: Kind::Tls.name(),
+            source,
+        };
+        let config = certificate.server_config();
+        let config = config.map_err(|why| failed(io::Error::other(why)))?;
+        if address.port() == 0 {
+            let ip = families(address)
+                .first()
+                .map_or(address.ip(), SocketAddr::ip);
+            let free = TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr());
+            address.set_port(free.map_err(failed)?.port());
+        }
+        let families = available(address, &[Kind::Tls])?;
+        for worker in &mut self.workers {
+            worker.tls = bind_all(&families, |address| tcp(address, Kind::Tls))?;
+        }
+        self.tls = Some((address, config));
+        Ok(self)
+    }
+
+    /// Where clients arrive over TLS, if they can.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|(address, _)| *address)
     }
 
     /// Where clients arrive: as asked for, with the port that was found.
@@ -122,29 +147,80 @@ fn any_port(address: SocketAddr) -> Result<SocketAddr, BindError> {
     Ok(SocketAddr::new(address.ip(), port))
 }
 
-fn probe(address: SocketAddr) -> Result<(), BindError> {
-    let bind = |kind, protocol| -> io::Result<()> {
-        let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+/// What a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Udp => "UDP",
+            Kind::Tcp => "TCP",
+            Kind::Tls => "TLS",
+        }
+    }
+}
+
+fn bind_all<T>(
+    families: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> Result<T, BindError>,
+) -> Result<Vec<T>, BindError> {
+    families.iter().map(|address| bind(*address)).collect()
+}
+
+/// The addresses to bind for a setting, all of them free. Sockets of workers would share a port with those of another
+/// program of the same user, so this asks without SO_REUSEPORT.
+fn available(address: SocketAddr, kinds: &[Kind]) -> Result<Vec<SocketAddr>, BindError> {
+    let mut families = families(address);
+    let several = families.len() > 1;
+    let mut without_ipv6 = false;
+    for family in &families {
+        for kind in kinds {
+            match probe(*family, *kind) {
+                Err(error) if several && family.is_ipv6() && is_no_ipv6(&error.source) => {
+                    without_ipv6 = true;
+                }
+                outcome => outcome?,
+            }
+        }
+    }
+    families.retain(|family| !without_ipv6 || family.is_ipv4());
+    Ok(families)
+}
+
+fn probe(address: SocketAddr, kind: Kind) -> Result<(), BindError> {
+    let bind = || -> io::Result<()> {
+        let socket = match kind {
+            Kind::Udp => Socket::new(
+                Domain::for_address(address),
+                Type::DGRAM,
+                Some(Protocol::UDP),
+            )?,
+            _ => Socket::new(
+                Domain::for_address(address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?,
+        };
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
         // A listener that was just closed leaves connections behind that must not count.
-        socket.set_reuse_address(kind == Type::STREAM)?;
+        socket.set_reuse_address(kind != Kind::Udp)?;
         socket.bind(&address.into())?;
-        if kind == Type::STREAM {
-            socket.listen(1)
-        } else {
+        if kind == Kind::Udp {
             Ok(())
+        } else {
+            socket.listen(1)
         }
     };
-    bind(Type::DGRAM, Protocol::UDP).map_err(|source| BindError {
+    bind().map_err(|source| BindError {
         address,
-        transport: "UDP",
-        source,
-    })?;
-    bind(Type::STREAM, Protocol::TCP).map_err(|source| BindError {
-        address,
-        transport: "TCP",
+        transport: kind.name(),
         source,
     })
 }
@@ -165,12 +241,12 @@ fn udp(address: SocketAddr) -> Result<UdpSocket, BindError> {
     };
     bind().map_err(|source| BindError {
         address,
-        transport: "UDP",
+        transport: Kind::Udp.name(),
         source,
     })
 }
 
-fn tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
+fn tcp(address: SocketAddr, kind: Kind) -> Result<TcpListener, BindError> {
     let bind = || -> io::Result<TcpListener> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -185,7 +261,7 @@ fn tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     };
     bind().map_err(|source| BindError {
         address,
-        transport: "TCP",
+        transport: kind.name(),
         source,
     })
 }

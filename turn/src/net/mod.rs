@@ -5,6 +5,7 @@ pub mod address;
 mod listen;
 mod stream;
 mod sys;
+pub mod tls;
 mod worker;
 
 use std::io;
@@ -28,6 +29,7 @@ pub struct Relay {
     workers: Vec<Handle>,
     stop: Arc<AtomicBool>,
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -54,11 +56,14 @@ impl Relay {
             workers: Vec::with_capacity(listeners.workers.len()),
             stop: Arc::clone(&stop),
             address,
+            tls_address: listeners.tls_address(),
         };
+        let tls = listeners.tls.map(|(_, config)| config);
         for (index, sockets) in listeners.workers.into_iter().enumerate() {
             let review = Arc::new(AtomicBool::new(false));
             let worker = worker::Worker::new(
                 sockets,
+                tls.clone(),
                 Arc::clone(&common),
                 Arc::clone(&review),
                 Arc::clone(&stop),
@@ -80,6 +85,11 @@ impl Relay {
     /// Where clients arrive.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients arrive over TLS, if they can.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// Has each worker ask [`Authenticator::permits`] about the owners of its allocations and end those that are

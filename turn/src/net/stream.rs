@@ -4,8 +4,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::time::Instant;
 
-use mio::net::TcpStream;
-
+use super::tls::Link;
 use crate::server::FiveTuple;
 use crate::wire;
 
@@ -85,7 +84,7 @@ impl Framer {
 /// One client's stream.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub stream: TcpStream,
+    link: Link,
     pub tuple: FiveTuple,
     pub framer: Framer,
     /// Since when it has had no allocation.
@@ -94,9 +93,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn new(stream: TcpStream, tuple: FiveTuple, now: Instant) -> Self {
+    pub fn new(link: Link, tuple: FiveTuple, now: Instant) -> Self {
         Connection {
-            stream,
+            link,
             tuple,
             framer: Framer::default(),
             idle_since: now,
@@ -108,7 +107,7 @@ impl Connection {
     pub fn read(&mut self) -> io::Result<bool> {
         let mut chunk = [0; READ_CHUNK];
         loop {
-            match self.stream.read(&mut chunk) {
+            match self.link.read(&mut chunk) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     self.framer.push(chunk.get(..count).unwrap_or_default());
@@ -138,9 +137,13 @@ impl Connection {
         let outcome = loop {
             let rest = self.queue.get(sent..).unwrap_or_default();
             if rest.is_empty() {
-                break Ok(());
+                // What TLS has taken it may not have passed on.
+                match self.link.flush() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                    outcome => break outcome,
+                }
             }
-            match self.stream.write(rest) {
+            match self.link.write(rest) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::net::{TcpListener, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustls::ServerConfig;
 use slab::Slab;
 use socket2::SockRef;
 
 use super::listen::{self, WorkerSockets};
 use super::stream::Connection;
 use super::sys;
+use super::tls::Link;
 use crate::server::{
     AllocationId, Common, Event, FiveTuple, HEADROOM, Now, Output, Server, TAILROOM, Transport,
     Verdict, prefix,
@@ -109,7 +111,8 @@ pub(super) struct Worker {
 struct Io {
     registry: Registry,
     udp: Vec<Listener>,
-    tcp: Vec<TcpListener>,
+    /// With what they need for TLS, where that is spoken.
+    tcp: Vec<(TcpListener, Option<Arc<ServerConfig>>)>,
     /// By slot of the allocation.
     relays: Vec<Option<RelaySocket>>,
     streams: Slab<Connection>,
@@ -121,6 +124,7 @@ struct Io {
 impl Worker {
     pub fn new(
         sockets: WorkerSockets,
+        tls: Option<Arc<ServerConfig>>,
         common: Arc<Common>,
         review: Arc<AtomicBool>,
         stop: Arc<AtomicBool>,
@@ -142,10 +146,15 @@ impl Worker {
             });
         }
         let mut tcp = Vec::new();
-        for (index, listener) in sockets.tcp.into_iter().enumerate() {
+        let plain = sockets.tcp.into_iter().map(|listener| (listener, None));
+        let secure = sockets
+            .tls
+            .into_iter()
+            .map(|listener| (listener, tls.clone()));
+        for (index, (listener, tls)) in plain.chain(secure).enumerate() {
             let mut listener = TcpListener::from_std(listener);
             registry.register(&mut listener, Place::Tcp(index).token(), Interest::READABLE)?;
-            tcp.push(listener);
+            tcp.push((listener, tls));
         }
         Ok(Worker {
             poll,
@@ -337,9 +346,10 @@ impl Worker {
     /// Takes new streams; true when it is to be tried again.
     fn accept(&mut self, now: Now, index: usize) -> bool {
         for _ in 0..TURNS {
-            let Some(listener) = self.io.tcp.get(index) else {
+            let Some((listener, tls)) = self.io.tcp.get(index) else {
                 return false;
             };
+            let tls = tls.clone();
             let (stream, client) = match listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -360,7 +370,10 @@ impl Worker {
                 continue;
             };
             let tuple = FiveTuple {
-                transport: Transport::Tcp,
+                transport: match tls {
+                    Some(_) => Transport::Tls,
+                    None => Transport::Tcp,
+                },
                 client,
                 server,
             };
@@ -368,7 +381,7 @@ impl Worker {
             if let Some(older) = self.io.by_tuple.get(&tuple).copied() {
                 self.close(now, older);
             }
-            if let Err(error) = self.io.add_stream(stream, tuple, now.instant) {
+            if let Err(error) = self.io.add_stream(stream, tls.as_ref(), tuple, now.instant) {
                 tracing::debug!(%error, "a relay connection could not be taken");
             }
         }
@@ -515,7 +528,7 @@ impl Io {
                 let socket = UdpSockRef::from(&listener.socket);
                 listener.state.try_send(socket, &transmit).is_ok()
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let key = self.by_tuple.get(&tuple).copied();
                 let connection = key.and_then(|key| self.streams.get_mut(key));
                 // A failure shows at the next read as well, where the stream is closed.
@@ -556,6 +569,7 @@ impl Io {
     fn add_stream(
         &mut self,
         mut stream: mio::net::TcpStream,
+        tls: Option<&Arc<ServerConfig>>,
         tuple: FiveTuple,
         now: Instant,
     ) -> io::Result<()> {
@@ -567,9 +581,13 @@ impl Io {
             place.token(),
             Interest::READABLE | Interest::WRITABLE,
         )?;
+        let link = match tls {
+            Some(config) => Link::tls(stream, config).map_err(io::Error::other)?,
+            None => Link::Plain(stream),
+        };
         self.by_tuple.insert(tuple, entry.key());
         *self.by_prefix.entry(prefix(tuple.client.ip())).or_default() += 1;
-        entry.insert(Connection::new(stream, tuple, now));
+        entry.insert(Connection::new(link, tuple, now));
         Ok(())
     }
 

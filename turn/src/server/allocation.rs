@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::common::PortWish;
+use super::meter::Meter;
 use super::{AllocationId, FiveTuple};
 use crate::auth::{Key, Owner};
 use crate::wire::TransactionId;
@@ -31,6 +33,8 @@ pub(super) struct Allocation {
     pub token: Option<[u8; 8]>,
     /// Until the relay socket is bound.
     pub pending: Option<Box<Pending>>,
+    /// Counts the traffic of its owner, where that is limited.
+    pub meter: Option<Arc<Meter>>,
     pub to_peer: u64,
     pub to_client: u64,
     pub peers: Peers,
@@ -60,6 +64,15 @@ pub(super) enum ChannelConflict {
     Bound,
     /// As many as one allocation may have.
     TooMany,
+}
+
+impl Allocation {
+    /// Whether its owner may have this many more bytes relayed; takes them.
+    pub fn may_relay(&self, bytes: usize, now: Instant) -> bool {
+        self.meter
+            .as_ref()
+            .is_none_or(|meter| meter.take(bytes, now))
+    }
 }
 
 /// With whom an allocation exchanges data. What has expired counts as not there, and is forgotten when room is

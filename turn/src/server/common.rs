@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::meter::Meter;
 use crate::auth::{Authenticator, Owner};
 use crate::nonce::Nonces;
 use crate::policy::{Peer, PeerPolicy};
@@ -77,6 +78,8 @@ pub enum BadConfig {
 pub struct Limits {
     /// Live allocations and reserved ports of one owner (486); 0: no limit.
     pub allocations_per_owner: u32,
+    /// Payload relayed for one owner per second, both ways together (dropped beyond); 0: no limit.
+    pub bytes_per_second_per_owner: u64,
     /// Permissions of one allocation (508).
     pub permissions: usize,
     /// Channels of one allocation (508).
@@ -90,6 +93,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             allocations_per_owner: 64,
+            bytes_per_second_per_owner: 0,
             permissions: 128,
             channels: 128,
             unauthenticated_per_second: 200,
@@ -117,8 +121,17 @@ impl std::fmt::Debug for Common {
 
 struct Table {
     ports: Ports,
-    owners: HashMap<Owner, u32>,
+    owners: HashMap<Owner, Holding>,
     reservations: HashMap<[u8; 8], Reservation>,
+    /// When owners without anything were last forgotten.
+    swept: Option<Instant>,
+}
+
+/// What one owner has.
+struct Holding {
+    /// Allocations and reserved ports.
+    count: u32,
+    meter: Option<Arc<Meter>>,
 }
 
 /// A port kept for the one who has its token (RFC 8656 §7.2, EVEN-PORT).
@@ -131,6 +144,8 @@ struct Reservation {
 
 /// RFC 8656 §7.2: at least 30 seconds.
 const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
+
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// What an Allocate asks of the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,12 +160,14 @@ pub(super) enum PortWish {
 }
 
 /// A port granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Grant {
     pub port: u16,
     /// Index into [`Config::relay`].
     pub relay: usize,
     pub token: Option<[u8; 8]>,
+    /// What its traffic is to be counted by.
+    pub meter: Option<Arc<Meter>>,
 }
 
 /// Why no port was granted.
@@ -174,6 +191,7 @@ impl Common {
             ports: Ports::new(config.relay_ports.clone()),
             owners: HashMap::new(),
             reservations: HashMap::new(),
+            swept: None,
         };
         Ok(Arc::new(Common {
             config,
@@ -247,17 +265,19 @@ impl Common {
         rng: &mut StdRng,
     ) -> Result<Grant, NoPort> {
         let mut table = self.lock();
-        table.forget_reservations(now);
+        table.sweep(now);
         // A port reserved is counted already.
         if let PortWish::Reserved(token) = wish {
             return match table.reservations.get(&token) {
                 Some(reservation) if reservation.owner == owner => {
                     let (port, relay) = (reservation.port, reservation.relay);
                     table.reservations.remove(&token);
+                    let holding = table.owners.get(&owner);
                     Ok(Grant {
                         port,
                         relay,
                         token: None,
+                        meter: holding.and_then(|holding| holding.meter.clone()),
                     })
                 }
                 _ => Err(NoPort::Exhausted),
@@ -268,7 +288,7 @@ impl Common {
             _ => 1,
         };
         let limit = self.config.limits.allocations_per_owner;
-        let held = table.owners.get(&owner).copied().unwrap_or(0);
+        let held = table.owners.get(&owner).map_or(0, |holding| holding.count);
         if limit != 0 && held + needed > limit {
             return Err(NoPort::Quota);
         }
@@ -277,7 +297,13 @@ impl Common {
             _ => table.ports.take_any(rng),
         };
         let port = port.ok_or(NoPort::Exhausted)?;
-        *table.owners.entry(owner).or_default() += needed;
+        let rate = self.config.limits.bytes_per_second_per_owner;
+        let holding = table.owners.entry(owner).or_insert_with(|| Holding {
+            count: 0,
+            meter: (rate != 0).then(|| Arc::new(Meter::new(rate, now))),
+        });
+        holding.count += needed;
+        let meter = holding.meter.clone();
         let token = (needed == 2).then(|| rng.random());
         if let Some(token) = token {
             let reservation = Reservation {
@@ -288,7 +314,12 @@ impl Common {
             };
             table.reservations.insert(token, reservation);
         }
-        Ok(Grant { port, relay, token })
+        Ok(Grant {
+            port,
+            relay,
+            token,
+            meter,
+        })
     }
 
     /// Another port in place of one that another program holds; that one stays with the caller.
@@ -329,12 +360,33 @@ impl Common {
 impl Table {
     fn release(&mut self, owner: Owner, port: u16) {
         self.ports.give(port);
-        if let Some(count) = self.owners.get_mut(&owner) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+        if let Some(holding) = self.owners.get_mut(&owner) {
+            holding.count = holding.count.saturating_sub(1);
+            // A meter outlives the allocations, or letting go of them would begin a new burst.
+            if holding.count == 0 && holding.meter.is_none() {
                 self.owners.remove(&owner);
             }
         }
+    }
+
+    /// Forgets what has expired.
+    fn sweep(&mut self, now: Instant) {
+        self.forget_reservations(now);
+        if self
+            .swept
+            .is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP)
+        {
+            return;
+        }
+        self.swept = Some(now);
+        let busy = |holding: &Holding| {
+            holding
+                .meter
+                .as_ref()
+                .is_some_and(|meter| !meter.is_idle(now))
+        };
+        self.owners
+            .retain(|_, holding| holding.count > 0 || busy(holding));
     }
 
     fn forget_reservations(&mut self, now: Instant) {

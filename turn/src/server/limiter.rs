@@ -22,7 +22,7 @@ impl Address {
     pub fn by_transport(transport: Transport) -> Self {
         match transport {
             Transport::Udp => Address::Unproven,
-            Transport::Tcp => Address::Proven,
+            Transport::Tcp | Transport::Tls => Address::Proven,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod allocation;
 mod common;
 mod limiter;
+mod meter;
 mod request;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -36,6 +37,8 @@ pub(crate) use limiter::prefix;
 pub enum Transport {
     Udp,
     Tcp,
+    /// TLS over TCP.
+    Tls,
 }
 
 /// Whose traffic: an allocation is tied to one (RFC 8656 §2.2).
@@ -221,6 +224,10 @@ impl Server {
             self.stats.count_dropped(Dropped::ForbiddenPeer);
             return None;
         }
+        if !found.may_relay(len, now.instant) {
+            self.stats.count_dropped(Dropped::OverQuota);
+            return None;
+        }
         let stream = found.tuple.transport != Transport::Udp;
         let range = match found.peers.channel_of(peer, now.instant) {
             Some(number) => {
@@ -273,11 +280,10 @@ impl Server {
 
     /// Ends what has expired.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some((at, id)) = self.timers.first().copied() {
-            if at > now.instant {
-                break;
+        while self.poll_timeout().is_some_and(|at| at <= now.instant) {
+            if let Some((_, id)) = self.timers.pop_first() {
+                self.end(now, id, Ended::Expired);
             }
-            self.end(now, id, Ended::Expired);
         }
     }
 
@@ -335,6 +341,9 @@ impl Server {
     ) -> Verdict {
         let allocation = slot.and_then(|slot| self.allocations.get_mut(slot as usize));
         match allocation.filter(|found| found.peers.permits(peer.ip(), now.instant)) {
+            Some(allocation) if !allocation.may_relay(payload.len(), now.instant) => {
+                self.discard(Dropped::OverQuota)
+            }
             Some(allocation) => {
                 allocation.to_peer += payload.len() as u64;
                 self.stats.to_peer.count(payload.len());

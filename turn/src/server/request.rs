@@ -102,6 +102,13 @@ struct Proven<'a> {
     credential: Credential,
 }
 
+impl Proven<'_> {
+    /// Whether it comes from the one who made the allocation (RFC 8656 §5).
+    fn is_of(&self, allocation: &Allocation) -> bool {
+        *allocation.username == *self.username && allocation.owner == self.credential.owner
+    }
+}
+
 impl Server {
     pub(super) fn request(&mut self, now: Now, tuple: FiveTuple, message: Message<'_>) -> Verdict {
         let method = message.method();
@@ -198,14 +205,15 @@ impl Server {
             tracing::debug!(client = %tuple.client, ?username, why, "relay credential refused");
             unauthorized()
         };
-        let credential = self
+        let candidates = self
             .common
             .authenticator
-            .credential(claim)
+            .credentials(claim)
             .map_err(|refusal| refused(&refusal.to_string()))?;
-        if !integrity::verify(&message, &credential.key) {
-            return Err(refused("wrong password"));
-        }
+        let credential = candidates
+            .into_iter()
+            .find(|candidate| integrity::verify(&message, &candidate.key))
+            .ok_or_else(|| refused("wrong password"))?;
         Ok(Proven {
             message,
             username,
@@ -250,7 +258,12 @@ impl Server {
         let grant = self
             .common
             .take(owner, relay, wish, now.instant, &mut self.rng);
-        let Grant { port, relay, token } = grant.map_err(|no_port| match no_port {
+        let Grant {
+            port,
+            relay,
+            token,
+            meter,
+        } = grant.map_err(|no_port| match no_port {
             NoPort::Quota => Code::QuotaReached,
             NoPort::Exhausted => Code::InsufficientCapacity,
         })?;
@@ -283,6 +296,7 @@ impl Server {
                 wish,
                 failed: Vec::new(),
             })),
+            meter,
             to_peer: 0,
             to_client: 0,
             peers: Peers::default(),
@@ -301,9 +315,7 @@ impl Server {
     /// again, else 437 (RFC 8656 §7.2, step 2).
     fn allocate_again(&mut self, id: AllocationId, proven: &Proven<'_>) -> Result<Verdict, Code> {
         let allocation = Self::find(&mut self.allocations, id).ok_or(Code::AllocationMismatch)?;
-        if allocation.transaction != proven.message.transaction_id()
-            || *allocation.username != *proven.username
-        {
+        if allocation.transaction != proven.message.transaction_id() || !proven.is_of(allocation) {
             return Err(Code::AllocationMismatch);
         }
         if allocation.pending.is_some() {
@@ -536,7 +548,7 @@ impl Server {
             .and_then(|slot| self.allocations.get_mut(*slot as usize))
             .filter(|allocation| allocation.pending.is_none())
             .ok_or(Code::AllocationMismatch)?;
-        if *allocation.username != *proven.username {
+        if !proven.is_of(allocation) {
             return Err(Code::WrongCredentials);
         }
         Ok(allocation)

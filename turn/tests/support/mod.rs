@@ -1,6 +1,8 @@
 //! A small TURN client for tests: builds requests, remembers the nonce, reads answers.
 #![allow(dead_code)]
 
+pub mod bench;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -17,11 +19,14 @@ pub struct Users {
     pub revoked: Mutex<HashSet<Owner>>,
 }
 
+/// By this password, `bob` is owner 22.
+pub const OTHER_PASSWORD: &str = "other";
+
 /// Seconds since the Unix epoch.
 pub const LATE_EXPIRES: u64 = 1_800_000_100;
 
 impl Authenticator for Users {
-    fn credential(&self, claim: Claim<'_>) -> Result<Credential, Refusal> {
+    fn credentials(&self, claim: Claim<'_>) -> Result<Vec<Credential>, Refusal> {
         let owner = match claim.username {
             "alice" => Owner(1),
             "bob" => Owner(2),
@@ -32,10 +37,14 @@ impl Authenticator for Users {
             "blocked" => return Err(Refusal::Revoked),
             _ => return Err(Refusal::Unknown),
         };
-        Ok(Credential {
-            owner,
-            key: key_of(claim.username),
-        })
+        let key = key_of(claim.username);
+        let mut found = vec![Credential { owner, key }];
+        if claim.username == "bob" {
+            let key = Key::long_term("bob", REALM, OTHER_PASSWORD);
+            let owner = Owner(22);
+            found.push(Credential { owner, key });
+        }
+        Ok(found)
     }
 
     fn permits(&self, owner: Owner) -> bool {
