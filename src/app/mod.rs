@@ -114,6 +114,13 @@ impl App {
         (self.config.accounts.registration == Registration::Code).then_some(&self.invite_code)
     }
 
+    /// The last thing to be done. An error loses nothing; the database then has what is newest in a file beside it.
+    pub async fn settle(&self) {
+        if let Err(error) = self.store.settle().await {
+            tracing::warn!(%error, "the database could not be brought into one file");
+        }
+    }
+
     /// Closes every socket.
     pub fn close_sockets(&self) {
         self.hub.close(Whom::All, CloseReason::ShuttingDown);

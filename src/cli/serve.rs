@@ -50,7 +50,8 @@ pub async fn run(mut config: Config) -> Outcome {
 
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
-    http::serve(app, listener, first_of(signals)).await;
+    http::serve(Arc::clone(&app), listener, first_of(signals)).await;
+    app.settle().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -146,6 +146,8 @@ pub trait Store: Send + Sync + 'static {
     async fn secret(&self, name: &'static str, fresh: String) -> Result<String>;
     /// Answers as soon as the database can be read and written.
     async fn ready(&self) -> Result<()>;
+    /// Brings all that is committed into the one file, so that it alone can be copied; for the end of a server.
+    async fn settle(&self) -> Result<()>;
     /// Changes when another process has written; what it wrote is not told.
     fn changed_elsewhere(&self) -> watch::Receiver<u64>;
 }

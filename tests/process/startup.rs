@@ -123,6 +123,20 @@ async fn a_signal_ends_the_server_cleanly() {
         assert_eq!(not_signed_in.close_code().await, 1001);
         assert_eq!(server.ended().await.code(), Some(0), "{signal}");
         assert!(!server.log().contains("did not end in time"));
+
+        // All is in the one file, which can be copied alone.
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("data")).unwrap();
+        let file = "data/moznods.db";
+        std::fs::copy(server.directory().join(file), copy.path().join(file)).unwrap();
+        let listed = moznods(copy.path())
+            .args(["user", "list"])
+            .output()
+            .unwrap();
+        assert!(
+            text(&listed.stdout).contains("ann@example.org"),
+            "{listed:?}"
+        );
     }
 }
 

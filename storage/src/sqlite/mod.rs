@@ -320,6 +320,10 @@ impl Store for SqliteStore {
         self.writer.write(|_| Ok(())).await
     }
 
+    async fn settle(&self) -> Result<()> {
+        self.writer.checkpoint().await
+    }
+
     fn changed_elsewhere(&self) -> watch::Receiver<u64> {
         self.writer.changed_elsewhere()
     }

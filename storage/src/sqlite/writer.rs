@@ -25,8 +25,15 @@ struct Job {
     _place: OwnedSemaphorePermit,
 }
 
+/// What the thread is asked for.
+enum Work {
+    Change(Job),
+    /// To bring all that is committed into the one file.
+    Checkpoint(oneshot::Sender<Result<(), StorageError>>),
+}
+
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Work>,
     places: Arc<Semaphore>,
     elsewhere: watch::Receiver<u64>,
 }
@@ -45,10 +52,21 @@ impl Writer {
                 match queue.recv_timeout(wait) {
                     Ok(first) => {
                         let rest = queue.try_iter().take(MAX_GROUP - 1);
-                        commit_group(
-                            &mut connection,
-                            std::iter::once(first).chain(rest).collect(),
-                        );
+                        let mut group = Vec::new();
+                        let mut checkpoints = Vec::new();
+                        for work in std::iter::once(first).chain(rest) {
+                            match work {
+                                Work::Change(job) => group.push(job),
+                                Work::Checkpoint(done) => checkpoints.push(done),
+                            }
+                        }
+                        if !group.is_empty() {
+                            commit_group(&mut connection, group);
+                        }
+                        for done in checkpoints {
+                            // Nobody has to wait for it.
+                            let _ = done.send(checkpoint(&connection));
+                        }
                     }
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -112,11 +130,21 @@ impl Writer {
                 let _ = answer.send(result);
             })
         };
+        let job = Job {
+            change: Box::new(change),
+            _place: place.map_err(|_| StorageError::Closed)?,
+        };
         self.jobs
-            .send(Job {
-                change: Box::new(change),
-                _place: place.map_err(|_| StorageError::Closed)?,
-            })
+            .send(Work::Change(job))
+            .map_err(|_| StorageError::Closed)?;
+        answered.await.map_err(|_| StorageError::Closed)?
+    }
+
+    /// Brings all that is committed into the one file.
+    pub(super) async fn checkpoint(&self) -> Result<(), StorageError> {
+        let (done, answered) = oneshot::channel();
+        self.jobs
+            .send(Work::Checkpoint(done))
             .map_err(|_| StorageError::Closed)?;
         answered.await.map_err(|_| StorageError::Closed)?
     }
@@ -161,6 +189,17 @@ fn commit_group(connection: &mut Connection, group: Vec<Job>) {
             Err(error) => Err(StorageError::NotCommitted(error.to_string())),
         });
     }
+}
+
+fn checkpoint(connection: &Connection) -> Result<(), StorageError> {
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        return Err(StorageError::NotCommitted(
+            "another process reads the database".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Changes when a connection other than this one has committed: another process, as this is our only writer.
