@@ -46,8 +46,10 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Add {
+    /// Name to sign in with; unique
     #[arg(long)]
     username: String,
+    /// Mail address; unique
     #[arg(long)]
     email: String,
     /// The name that others read; the username otherwise
@@ -154,7 +156,11 @@ fn list(users: &[moznods_storage::User], json: bool) -> Outcome {
 fn read_password(from_stdin: bool) -> std::io::Result<String> {
     if from_stdin || !std::io::stdin().is_terminal() {
         let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line)?;
+        if std::io::stdin().lock().read_line(&mut line)? == 0 {
+            return Err(std::io::Error::other(
+                "the standard input holds none; expected it in the first line, or a terminal to ask for it",
+            ));
+        }
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     let password = rpassword::prompt_password("Password: ")?;

@@ -19,7 +19,7 @@ pub enum StorageError {
     Directory { path: PathBuf, why: String },
     #[error("data_dir = \"{}\": another `moznods serve` is running on it; expected a directory of its own", path.display())]
     Locked { path: PathBuf },
-    #[error("{}: there is no database; expected data_dir to be that of a server that has run once", path.display())]
+    #[error("{}: there is no database; expected to be run where `moznods serve` runs, or its --data-dir", path.display())]
     NoDatabase { path: PathBuf },
     #[error(
         "{}: made by a newer moznods (schema {found}, this one knows {known}); expected a moznods at least as new",

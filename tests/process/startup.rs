@@ -60,7 +60,7 @@ fn a_start_that_fails_says_why_in_one_line_and_leaves_nothing() {
     is_refused(
         path,
         &["user", "list"],
-        "data/moznods.db: there is no database; expected data_dir to be that of a server that has run once",
+        "data/moznods.db: there is no database; expected to be run where `moznods serve` runs, or its --data-dir",
     );
     std::fs::write(path.join("file"), "").unwrap();
     is_refused(
