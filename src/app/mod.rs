@@ -11,6 +11,7 @@ mod metrics;
 mod names;
 mod passwords;
 mod relay;
+mod relay_secrets;
 mod rooms;
 mod sockets;
 
@@ -35,10 +36,12 @@ pub use accounts::{Login, NewAccount};
 pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use metrics::{Metrics, RequestLabels};
 pub use relay::RelayCredential;
+pub use relay_secrets::SecretError;
 pub use rooms::RoomSeen;
 pub use sockets::{Socket, SocketRefusal};
 
 use passwords::Passwords;
+use relay_secrets::RelaySecrets;
 
 /// Before the database is asked again after an error.
 const RETRY: Duration = Duration::from_millis(200);
@@ -55,6 +58,7 @@ pub struct App {
     passwords: Passwords,
     invite_code: Secret,
     relay_secret: Secret,
+    relay_secrets: Arc<RelaySecrets>,
     setup_token: Mutex<Option<TokenHash>>,
     relay: OnceLock<Arc<Relay>>,
 }
@@ -67,6 +71,8 @@ impl App {
             None => Secret::new(store.secret("invite_code", random_text::<9>()?).await?),
         };
         let relay_secret = Secret::new(store.secret("relay_secret", random_text::<32>()?).await?);
+        let relay_secrets = RelaySecrets::default();
+        relay_secrets.replace(store.relay_secrets().await?);
         let access = UserAccess::new(store.users_with_access().await?);
         let hub = Hub::new(Arc::new(LocalBus::default()), Box::new(WireFrames));
         let metrics = Metrics::new();
@@ -81,6 +87,7 @@ impl App {
             passwords: Passwords::new(),
             invite_code,
             relay_secret,
+            relay_secrets: Arc::new(relay_secrets),
             setup_token: Mutex::default(),
             relay: OnceLock::new(),
         }))
@@ -140,6 +147,7 @@ impl App {
 
     async fn look_again(&self) -> Result<()> {
         self.refresh_access().await?;
+        self.refresh_relay_secrets().await?;
         let signed_in: Vec<TokenHash> = self.hub.sign_ins().into_iter().map(TokenHash).collect();
         let living = self.store.living_tokens(signed_in.clone()).await?;
         let living: HashSet<TokenHash> = living.into_iter().collect();

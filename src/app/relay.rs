@@ -11,6 +11,7 @@ use moznods_storage::{User, UserId};
 use moznods_turn::auth::{self, Authenticator, Claim, Credential, Key, Owner};
 use ring::hmac;
 
+use super::relay_secrets::{RelaySecrets, expiry};
 use super::{App, Refusal, Result, UserAccess, now};
 use crate::config::Secret;
 
@@ -57,6 +58,7 @@ impl App {
         RelayUsers {
             secret: self.relay_secret.clone(),
             access: Arc::clone(&self.access),
+            others: Arc::clone(&self.relay_secrets),
         }
     }
 
@@ -66,34 +68,53 @@ impl App {
     }
 }
 
-/// Answers the relay from memory: the password is recomputed, and whether the user may use the server is known.
+/// Answers the relay from memory: passwords are recomputed, and it is known who may use the server.
 pub struct RelayUsers {
     secret: Secret,
     access: Arc<UserAccess>,
+    others: Arc<RelaySecrets>,
+}
+
+impl RelayUsers {
+    /// What a username is when this server made it: `expiry:user id`.
+    fn own(&self, claim: Claim<'_>) -> std::result::Result<Credential, auth::Refusal> {
+        let parts = claim.username.split_once(':');
+        let numbers = parts.map(|(expiry, user)| (expiry.parse::<u64>(), user.parse::<UserId>()));
+        let Some((Ok(_), Ok(user))) = numbers else {
+            return Err(auth::Refusal::Unknown);
+        };
+        if !self.access.is_allowed(user) {
+            return Err(auth::Refusal::Revoked);
+        }
+        let password = password(&self.secret, claim.username);
+        Ok(Credential {
+            owner: Owner(user.cast_unsigned()),
+            key: Key::long_term(claim.username, claim.realm, &password),
+            max_allocations: None,
+        })
+    }
 }
 
 impl Authenticator for RelayUsers {
     fn credentials(&self, claim: Claim<'_>) -> std::result::Result<Vec<Credential>, auth::Refusal> {
-        let parts = claim.username.split_once(':');
-        let numbers =
-            parts.and_then(|(expiry, user)| Some((expiry.parse().ok()?, user.parse().ok()?)));
-        let (expiry, user): (u64, UserId) = numbers.ok_or(auth::Refusal::Unknown)?;
-        if !self.access.is_allowed(user) {
-            return Err(auth::Refusal::Revoked);
-        }
+        let expiry = expiry(claim.username).ok_or(auth::Refusal::Unknown)?;
         // A call that runs when its credential expires goes on.
         if claim.allocating && claim.unix >= expiry {
             return Err(auth::Refusal::Expired);
         }
-        let password = password(&self.secret, claim.username);
-        Ok(vec![Credential {
-            owner: Owner(user.cast_unsigned()),
-            key: Key::long_term(claim.username, claim.realm, &password),
-        }])
+        let mut found = self
+            .others
+            .candidates(claim.username, claim.realm, claim.unix);
+        match self.own(claim) {
+            Ok(credential) => found.insert(0, credential),
+            Err(refusal) if found.is_empty() => return Err(refusal),
+            Err(_) => {}
+        }
+        Ok(found)
     }
 
     fn permits(&self, owner: Owner) -> bool {
-        self.access.is_allowed(owner.0.cast_signed())
+        self.access.is_allowed(owner.0.cast_signed()) || self.others.has(owner)
     }
 }
 
@@ -116,6 +137,7 @@ mod tests {
         let users = RelayUsers {
             secret: Secret::new("north".to_owned()),
             access: Arc::new(UserAccess::new([17])),
+            others: Arc::default(),
         };
         let ask = |username, allocating, unix| {
             let claim = Claim {

@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use moznods_storage::{Missing, SqliteStore, StorageError};
 use moznods_turn::net::tls::CertificateError;
 
-use crate::app::{App, Error};
+use crate::app::{App, Error, SecretError};
 use crate::config::{Config, ConfigError, Flags, Settings};
 
 /// Rooms, chat, calls and a STUN/TURN relay in one process.
@@ -67,6 +67,8 @@ enum Failure {
     },
     #[error("turn.tls_cert, turn.tls_key: {0}")]
     Certificate(#[from] CertificateError),
+    #[error("turn secret \"{name}\": {why}")]
+    RelaySecret { name: String, why: SecretError },
     #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("{0}")]

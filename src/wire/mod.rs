@@ -15,4 +15,4 @@ pub use number::Int;
 pub use objects::{
     CallStateJson, InvitationJson, LoginJson, MessageJson, OwnUserJson, ParticipantJson, RoomJson,
 };
-pub use relay::RelayJson;
+pub use relay::{RelayJson, RelaySecretJson};

@@ -1,7 +1,9 @@
 //! Relay credentials as clients take them: the TURN REST draft's shape and `RTCIceServer`s in one.
 
+use moznods_storage::{RelaySecret, Timestamp};
 use serde::Serialize;
 
+use super::objects::{rfc3339, rfc3339_or_null};
 use crate::app::RelayCredential;
 use crate::config::Config;
 
@@ -62,6 +64,30 @@ impl<'a> RelayJson<'a> {
             ttl: credential.ttl.as_secs(),
             uris,
             ice_servers,
+        }
+    }
+}
+
+/// A secret of another program, without the secret.
+#[derive(Serialize)]
+pub struct RelaySecretJson<'a> {
+    name: &'a str,
+    #[serde(serialize_with = "rfc3339")]
+    created_at: Timestamp,
+    /// `null`: no limit.
+    max_allocations: Option<u32>,
+    /// Until when the secret before the last rotation is taken.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    previous_until: Option<Timestamp>,
+}
+
+impl<'a> RelaySecretJson<'a> {
+    pub fn new(secret: &'a RelaySecret) -> Self {
+        RelaySecretJson {
+            name: &secret.name,
+            created_at: secret.created_at,
+            max_allocations: secret.max_allocations,
+            previous_until: secret.previous.as_ref().map(|(_, until)| *until),
         }
     }
 }

@@ -8,11 +8,13 @@ pub enum StorageError {
     UsernameTaken,
     #[error("this email is taken")]
     EmailTaken,
+    #[error("there is a secret of this name already")]
+    SecretNameTaken,
     /// The first administrator was asked for, and there is one already.
     #[error("there is an administrator already")]
     AdminExists,
-    /// The user or room that a change speaks of is not (or no longer) there, or what gave the right to it.
-    #[error("no such user or room")]
+    /// The user, room or secret that a change speaks of is not (or no longer) there, or what gave the right to it.
+    #[error("no such user, room or secret")]
     NotFound,
 
     #[error("data_dir = \"{}\": {why}; expected a directory that can be written", path.display())]

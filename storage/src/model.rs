@@ -198,3 +198,34 @@ pub struct Listing<T> {
     pub count: i64,
     pub items: Vec<T>,
 }
+
+/// A text that neither logs nor errors may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(pub String);
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// With what another program makes relay credentials.
+#[derive(Debug, Clone)]
+pub struct RelaySecret {
+    pub id: i64,
+    pub name: String,
+    pub secret: SecretText,
+    /// The one before the last rotation, and until when it is taken.
+    pub previous: Option<(SecretText, Timestamp)>,
+    /// Live allocations of all its users together; `None`: no limit of its own.
+    pub max_allocations: Option<u32>,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewRelaySecret {
+    pub name: String,
+    pub secret: SecretText,
+    pub max_allocations: Option<u32>,
+    pub created_at: Timestamp,
+}

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    Admission, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
-    RoomChange, RoomId, RoomView, StorageError, Timestamp, TokenHash, TokenOwner, User, UserId,
-    UserKey,
+    Admission, Invitation, Listing, Message, MessageId, NewRelaySecret, NewUser, Page, Participant,
+    RelaySecret, Room, RoomChange, RoomId, RoomView, SecretText, StorageError, Timestamp,
+    TokenHash, TokenOwner, User, UserId, UserKey,
 };
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -144,6 +144,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// The secret of this name; `fresh` becomes it when there is none.
     async fn secret(&self, name: &'static str, fresh: String) -> Result<String>;
+
+    /// The secrets of other programs, by name.
+    async fn relay_secrets(&self) -> Result<Vec<RelaySecret>>;
+    /// `SecretNameTaken` when there is one of this name.
+    async fn add_relay_secret(&self, new: NewRelaySecret) -> Result<()>;
+    /// Puts another secret in place of the one of this name, which is taken until then as well.
+    async fn rotate_relay_secret(
+        &self,
+        name: String,
+        secret: SecretText,
+        until: Timestamp,
+    ) -> Result<()>;
+    async fn revoke_relay_secret(&self, name: String) -> Result<()>;
+
     /// Answers as soon as the database can be read and written.
     async fn ready(&self) -> Result<()>;
     /// Brings all that is committed into the one file, so that it alone can be copied; for the end of a server.

@@ -122,7 +122,8 @@ fn an_older_schema_is_not_changed_beside_a_running_server() {
     drop(SqliteStore::open(directory.path(), Missing::Create).unwrap());
     let old = rusqlite::Connection::open(directory.path().join("moznods.db")).unwrap();
     old.execute_batch(
-        "ALTER TABLE participants DROP COLUMN joined_after_id; PRAGMA user_version = 1",
+        "DROP TABLE relay_secrets; ALTER TABLE participants DROP COLUMN joined_after_id;
+         PRAGMA user_version = 1",
     )
     .unwrap();
     let server = DirectoryLock::take(directory.path()).unwrap();

@@ -267,6 +267,93 @@ async fn a_certificate_that_cannot_be_used_is_one_clear_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn other_programs_make_credentials_with_a_secret_of_their_own() {
+    let relay = Relay::start(&[]);
+    let secret = |arguments: &[&str]| {
+        let all: Vec<&str> = ["turn", "secret"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let output = relay.server.command(&all, "");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let last_word = |printed: String| printed.split_whitespace().last().unwrap().to_owned();
+    // coturn's client makes the credential from the secret by itself; the server obeys within moments.
+    let relays = |key: &str| {
+        let output = relay.coturn(
+            "turnutils_uclient",
+            &["-W", key, "-u", "bob", "-y", "-c", "-n", "1"],
+        );
+        output.status.success()
+    };
+    let first = last_word(secret(&["add", "matrix"]));
+    secret(&["add", "cloud", "--max-allocations", "5"]);
+    eventually("the secret is taken", || async { relays(&first) }).await;
+
+    let listed = secret(&["list"]);
+    assert_eq!(listed, "cloud\tat most 5 allocations\nmatrix\tno limit\n");
+    let json: Value = serde_json::from_str(&secret(&["list", "--json"])).unwrap();
+    assert_eq!(json[1]["name"], "matrix");
+    assert_eq!(json[0]["max_allocations"], 5);
+    assert!(!json.to_string().contains(&first));
+
+    let second = last_word(secret(&["rotate", "matrix"]));
+    eventually("the new one is taken", || async { relays(&second) }).await;
+    assert!(relays(&first), "the old one as well, for a while");
+    let third = last_word(secret(&["rotate", "matrix", "--keep", "0"]));
+    eventually("the newest one is taken", || async { relays(&third) }).await;
+    assert!(!relays(&first) && !relays(&second), "no older one");
+
+    assert!(
+        relay.live().await > 0.0,
+        "coturn's client leaves its allocations behind"
+    );
+    secret(&["revoke", "matrix"]);
+    eventually("all of its allocations end", || async {
+        relay.live().await == 0.0
+    })
+    .await;
+    assert!(!relays(&third));
+    assert!(!relay.server.log().contains(&third));
+}
+
+#[tokio::test]
+async fn secrets_that_are_not_there_or_there_already_are_one_clear_line() {
+    let server = Server::start(&[]);
+    let error = |arguments: &[&str]| {
+        let all: Vec<&str> = ["turn", "secret"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let output = server.command(&all, "");
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    assert!(
+        server
+            .command(&["turn", "secret", "add", "matrix"], "")
+            .status
+            .success()
+    );
+    assert_eq!(
+        error(&["add", "matrix"]),
+        "moznods: turn secret \"matrix\": there is a secret of this name already; expected another name, or `moznods turn \
+         secret rotate`\n"
+    );
+    for command in ["rotate", "revoke"] {
+        assert_eq!(
+            error(&[command, "cloud"]),
+            "moznods: turn secret \"cloud\": there is no secret of this name; `moznods turn secret list` shows those there \
+             are\n"
+        );
+    }
+    assert!(error(&["add", "two words"]).contains("expected a name of 1 to 64 letters"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn aioice_agents_meet_by_relay_candidates_alone() {
     let relay = Relay::start(&[]);
     let ann = relay.server.user("ann").await;

@@ -24,6 +24,7 @@ impl Authenticator for OneUser {
         Ok(vec![Credential {
             owner: Owner(1),
             key,
+            max_allocations: None,
         }])
     }
 

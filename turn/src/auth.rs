@@ -12,6 +12,9 @@ pub struct Owner(pub u64);
 pub struct Credential {
     pub owner: Owner,
     pub key: Key,
+    /// Live allocations of this owner, in place of
+    /// [`Limits::allocations_per_owner`](crate::server::Limits::allocations_per_owner); 0: no limit.
+    pub max_allocations: Option<u32>,
 }
 
 /// Why a username may not relay; the client is told 401 in every case.

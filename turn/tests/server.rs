@@ -155,6 +155,10 @@ fn the_key_that_proves_a_request_decides_whose_it_is() {
             ..
         }]
     ));
+    // He may have one allocation, whatever others may have.
+    let mut again = Client::new("bob");
+    again.key = client.key;
+    assert_eq!(bench.allocate(&mut again, udp(2)).code, 486);
     // The same name, and not the same owner.
     let mut other = Client::new("bob");
     assert_eq!(

@@ -21,6 +21,7 @@ const APPLICATION_ID: i32 = 0x4D4F_7A44;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_joined_after.sql"),
+    include_str!("migrations/0003_relay_secrets.sql"),
 ];
 
 /// What to do when the data directory or the database is not there.

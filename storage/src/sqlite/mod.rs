@@ -3,6 +3,7 @@
 mod connect;
 mod messages;
 mod readers;
+mod relay_secrets;
 mod rooms;
 mod users;
 mod writer;
@@ -17,9 +18,9 @@ use tokio::sync::watch;
 pub use connect::{DirectoryLock, Missing};
 
 use crate::{
-    Admission, Announce, Invitation, Listing, Message, MessageId, NewUser, Page, Participant, Room,
-    RoomChange, RoomId, RoomView, StorageError, Store, Timestamp, TokenHash, TokenOwner, User,
-    UserId, UserKey,
+    Admission, Announce, Invitation, Listing, Message, MessageId, NewRelaySecret, NewUser, Page,
+    Participant, RelaySecret, Room, RoomChange, RoomId, RoomView, SecretText, StorageError, Store,
+    Timestamp, TokenHash, TokenOwner, User, UserId, UserKey,
 };
 use readers::Readers;
 use writer::Writer;
@@ -307,6 +308,33 @@ impl Store for SqliteStore {
     async fn secret(&self, name: &'static str, fresh: String) -> Result<String> {
         self.writer
             .write(move |c| users::secret(c, name, &fresh))
+            .await
+    }
+
+    async fn relay_secrets(&self) -> Result<Vec<RelaySecret>> {
+        self.readers.read(|c| relay_secrets::all(c)).await
+    }
+
+    async fn add_relay_secret(&self, new: NewRelaySecret) -> Result<()> {
+        self.writer
+            .write(move |c| relay_secrets::add(c, &new))
+            .await
+    }
+
+    async fn rotate_relay_secret(
+        &self,
+        name: String,
+        secret: SecretText,
+        until: Timestamp,
+    ) -> Result<()> {
+        self.writer
+            .write(move |c| relay_secrets::rotate(c, &name, &secret, until))
+            .await
+    }
+
+    async fn revoke_relay_secret(&self, name: String) -> Result<()> {
+        self.writer
+            .write(move |c| relay_secrets::revoke(c, &name))
             .await
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moznods_storage::{
-    AdminGrant, Admission, MAX_UNREAD, Message, NewUser, Page, RoomChange, RoomId, StorageError,
-    Store, TokenHash, User, UserId, UserKey,
+    AdminGrant, Admission, MAX_UNREAD, Message, NewRelaySecret, NewUser, Page, RoomChange, RoomId,
+    SecretText, StorageError, Store, TokenHash, User, UserId, UserKey,
 };
 
 /// Makes a test of every function below; `$store` returns a guard and an empty store.
@@ -28,6 +28,7 @@ macro_rules! tests {
             rights_must_hold_at_the_moment_of_the_change,
             what_was_said_before_one_came_is_neither_unread_nor_read,
             secrets_are_made_once,
+            secrets_of_other_programs_come_and_go_by_name,
             many_writers_at_once_lose_nothing_and_are_announced_in_order,
             a_failed_change_undoes_itself_alone,
         );
@@ -493,6 +494,48 @@ pub async fn what_was_said_before_one_came_is_neither_unread_nor_read(store: Sha
         say(&store, room, ann.id, "much").await;
     }
     assert_eq!(unread().await, MAX_UNREAD);
+}
+
+pub async fn secrets_of_other_programs_come_and_go_by_name(store: Shared) {
+    let new = |name: &str, secret: &str| NewRelaySecret {
+        name: name.to_owned(),
+        secret: SecretText(secret.to_owned()),
+        max_allocations: Some(7),
+        created_at: 1,
+    };
+    store
+        .add_relay_secret(new("matrix", "first"))
+        .await
+        .unwrap();
+    store.add_relay_secret(new("cloud", "other")).await.unwrap();
+    let again = store.add_relay_secret(new("matrix", "again")).await;
+    assert!(matches!(again, Err(StorageError::SecretNameTaken)));
+
+    let second = SecretText("second".to_owned());
+    store
+        .rotate_relay_secret("matrix".to_owned(), second, 99)
+        .await
+        .unwrap();
+    let all = store.relay_secrets().await.unwrap();
+    let names: Vec<_> = all.iter().map(|secret| secret.name.as_str()).collect();
+    assert_eq!(names, ["cloud", "matrix"]);
+    assert_eq!(all[1].secret.0, "second");
+    assert_eq!(all[1].previous, Some((SecretText("first".to_owned()), 99)));
+    assert_eq!(all[1].max_allocations, Some(7));
+    assert!(!format!("{all:?}").contains("first"));
+
+    store
+        .revoke_relay_secret("matrix".to_owned())
+        .await
+        .unwrap();
+    let gone = store.revoke_relay_secret("matrix".to_owned()).await;
+    assert!(matches!(gone, Err(StorageError::NotFound)));
+    let lost = SecretText("x".to_owned());
+    let lost = store
+        .rotate_relay_secret("matrix".to_owned(), lost, 1)
+        .await;
+    assert!(matches!(lost, Err(StorageError::NotFound)));
+    assert_eq!(store.relay_secrets().await.unwrap().len(), 1);
 }
 
 pub async fn secrets_are_made_once(store: Shared) {

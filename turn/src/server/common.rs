@@ -255,10 +255,11 @@ impl Common {
         }
     }
 
-    /// Grants a port and counts it for its owner; to be given back with [`Common::release`].
+    /// Grants a port and counts it for its owner, who may have `limit` of them, or as many as the settings say; to be given back with [`Common::release`].
     pub(super) fn take(
         &self,
         owner: Owner,
+        limit: Option<u32>,
         relay: usize,
         wish: PortWish,
         now: Instant,
@@ -287,7 +288,7 @@ impl Common {
             PortWish::Even { reserve_next: true } => 2,
             _ => 1,
         };
-        let limit = self.config.limits.allocations_per_owner;
+        let limit = limit.unwrap_or(self.config.limits.allocations_per_owner);
         let held = table.owners.get(&owner).map_or(0, |holding| holding.count);
         if limit != 0 && held + needed > limit {
             return Err(NoPort::Quota);

@@ -255,9 +255,10 @@ impl Server {
         let granted = granted_lifetime(lifetime(&message)?);
 
         let owner = proven.credential.owner;
+        let limit = proven.credential.max_allocations;
         let grant = self
             .common
-            .take(owner, relay, wish, now.instant, &mut self.rng);
+            .take(owner, limit, relay, wish, now.instant, &mut self.rng);
         let Grant {
             port,
             relay,

@@ -38,11 +38,19 @@ impl Authenticator for Users {
             _ => return Err(Refusal::Unknown),
         };
         let key = key_of(claim.username);
-        let mut found = vec![Credential { owner, key }];
+        let mut found = vec![Credential {
+            owner,
+            key,
+            max_allocations: None,
+        }];
         if claim.username == "bob" {
             let key = Key::long_term("bob", REALM, OTHER_PASSWORD);
             let owner = Owner(22);
-            found.push(Credential { owner, key });
+            found.push(Credential {
+                owner,
+                key,
+                max_allocations: Some(1),
+            });
         }
         Ok(found)
     }

@@ -1,0 +1,191 @@
+//! Secrets with which other programs make relay credentials of their own (the TURN REST draft): made, listed,
+//! rotated and revoked by name. The relay sees them in memory.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use moznods_storage::{NewRelaySecret, RelaySecret, SecretText, StorageError};
+use moznods_turn::auth::{Credential, Key, Owner};
+
+use super::{App, Error, now, random_text, relay};
+use crate::config::Secret;
+
+/// Owners above are secrets, those below are users.
+const OWNERS: u64 = 1 << 63;
+const NAME_MAX: usize = 64;
+
+/// Why nothing was done to a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error(
+        "there is a secret of this name already; expected another name, or `moznods turn secret rotate`"
+    )]
+    Taken,
+    #[error("there is no secret of this name; `moznods turn secret list` shows those there are")]
+    Unknown,
+    #[error("expected a name of 1 to {NAME_MAX} letters, digits, '-', '_' and '.'")]
+    BadName,
+    #[error(transparent)]
+    App(#[from] Error),
+}
+
+impl From<StorageError> for SecretError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::SecretNameTaken => SecretError::Taken,
+            StorageError::NotFound => SecretError::Unknown,
+            other => SecretError::App(other.into()),
+        }
+    }
+}
+
+impl App {
+    /// Makes a secret. `max_allocations` bounds what all its users have at once; `None`: nothing does.
+    pub async fn add_relay_secret(
+        &self,
+        name: &str,
+        max_allocations: Option<u32>,
+    ) -> Result<Secret, SecretError> {
+        let right = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(right) {
+            return Err(SecretError::BadName);
+        }
+        let secret = random_text::<32>()?;
+        let new = NewRelaySecret {
+            name: name.to_owned(),
+            secret: SecretText(secret.clone()),
+            max_allocations,
+            created_at: now(),
+        };
+        self.store.add_relay_secret(new).await?;
+        self.refresh_relay_secrets().await?;
+        Ok(Secret::new(secret))
+    }
+
+    /// By name.
+    pub async fn relay_secrets(&self) -> Result<Vec<RelaySecret>, SecretError> {
+        Ok(self.store.relay_secrets().await?)
+    }
+
+    /// Puts another secret in place of one, which is taken for `keep` longer: what was made with it should have
+    /// expired by then.
+    pub async fn rotate_relay_secret(
+        &self,
+        name: &str,
+        keep: Duration,
+    ) -> Result<Secret, SecretError> {
+        let secret = random_text::<32>()?;
+        let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        let text = SecretText(secret.clone());
+        self.store
+            .rotate_relay_secret(name.to_owned(), text, now().saturating_add(keep))
+            .await?;
+        self.refresh_relay_secrets().await?;
+        Ok(Secret::new(secret))
+    }
+
+    /// Ends a secret, and all that is relayed for its users.
+    pub async fn revoke_relay_secret(&self, name: &str) -> Result<(), SecretError> {
+        self.store.revoke_relay_secret(name.to_owned()).await?;
+        Ok(self.refresh_relay_secrets().await?)
+    }
+
+    /// To be called after every change of the secrets, by whomever.
+    pub(super) async fn refresh_relay_secrets(&self) -> super::Result<()> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        self.relay_secrets
+            .replace(self.store.relay_secrets().await?);
+        if let Some(relay) = self.relay.get() {
+            relay.review();
+        }
+        Ok(())
+    }
+}
+
+/// All secrets as they were read last.
+#[derive(Debug, Default)]
+pub struct RelaySecrets(RwLock<Vec<RelaySecret>>);
+
+impl RelaySecrets {
+    pub fn replace(&self, secrets: Vec<RelaySecret>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+    }
+
+    /// What a username could be by each secret that is taken at `unix` seconds.
+    pub fn candidates(&self, username: &str, realm: &str, unix: u64) -> Vec<Credential> {
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for secret in secrets.iter() {
+            let previous = secret.previous.as_ref().filter(|(_, until)| {
+                u64::try_from(until / 1_000_000).is_ok_and(|until| unix < until)
+            });
+            let texts = std::iter::once(&secret.secret).chain(previous.map(|(text, _)| text));
+            found.extend(texts.map(|text| {
+                let password = relay::password(&Secret::new(text.0.clone()), username);
+                Credential {
+                    owner: owner(secret),
+                    key: Key::long_term(username, realm, &password),
+                    max_allocations: Some(secret.max_allocations.unwrap_or(0)),
+                }
+            }));
+        }
+        found
+    }
+
+    /// Whether an owner is a secret, and one that is there.
+    pub fn has(&self, of: Owner) -> bool {
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().any(|secret| owner(secret) == of)
+    }
+}
+
+fn owner(secret: &RelaySecret) -> Owner {
+    Owner(OWNERS | secret.id.cast_unsigned())
+}
+
+/// When a username of the draft expires, in seconds since the Unix epoch: programs write `expiry:user`, `expiry`
+/// alone, or `user:expiry`.
+pub fn expiry(username: &str) -> Option<u64> {
+    let first = username.split(':').next()?;
+    let last = username.rsplit(':').next()?;
+    first.parse().or_else(|_| last.parse()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiries_stand_where_programs_write_them() {
+        for (username, expected) in [
+            ("1800000000:bob", Some(1_800_000_000)),
+            ("1800000000", Some(1_800_000_000)),
+            ("bob:1800000000", Some(1_800_000_000)),
+            ("1800000000:@bob:example.org", Some(1_800_000_000)),
+            ("1800000000:17", Some(1_800_000_000)),
+            ("bob", None),
+            ("", None),
+            (":", None),
+            ("-1:bob", None),
+        ] {
+            assert_eq!(expiry(username), expected, "{username}");
+        }
+    }
+
+    #[test]
+    fn the_secret_before_is_taken_for_its_time() {
+        let secrets = RelaySecrets::default();
+        secrets.replace(vec![RelaySecret {
+            id: 5,
+            name: "matrix".to_owned(),
+            secret: SecretText("new".to_owned()),
+            previous: Some((SecretText("old".to_owned()), 2_000_000_000)),
+            max_allocations: None,
+            created_at: 0,
+        }]);
+        assert_eq!(secrets.candidates("x", "realm", 1999).len(), 2);
+        assert_eq!(secrets.candidates("x", "realm", 2000).len(), 1);
+        assert!(secrets.has(Owner(OWNERS | 5)));
+        assert!(!secrets.has(Owner(5)), "a user");
+    }
+}
