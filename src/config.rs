@@ -124,6 +124,11 @@ const KEYS: &[Key] = &[
         "Take channel numbers of RFC 5766, 0x5000 to 0x7FFF, from older clients",
     ),
     key(
+        "turn.drain_seconds",
+        "0",
+        "Seconds for which running calls go on after the signal to stop; no new ones are relayed meanwhile",
+    ),
+    key(
         "turn.credential_ttl",
         "86400",
         "Seconds for which relay credentials are given out",
@@ -251,6 +256,7 @@ pub struct Turn {
     /// 0: no limit.
     pub max_bytes_per_second_per_user: u64,
     pub legacy_channels: bool,
+    pub drain: Duration,
     pub credential_ttl: Duration,
 }
 
@@ -623,6 +629,14 @@ impl Config {
                     },
                     "a whole number of at least 8192, less than which carries no voice, or 0 for no limit",
                 )?,
+                drain: settings.get(
+                    "turn.drain_seconds",
+                    |text| {
+                        let seconds = text.parse().ok()?;
+                        (seconds <= 86_400).then(|| Duration::from_secs(seconds))
+                    },
+                    "seconds from 0 to 86400",
+                )?,
                 legacy_channels: settings.switch("turn.legacy_channels")?,
                 credential_ttl: settings.get(
                     "turn.credential_ttl",
@@ -990,6 +1004,7 @@ mod tests {
             ("turn.tls_listen", "5349"),
             ("turn.allow_peers", "10.0.0.0/33"),
             ("turn.credential_ttl", "1"),
+            ("turn.drain_seconds", "1h"),
             ("turn.max_bytes_per_second_per_user", "100"),
             ("ice.extra_stun", "russia"),
             ("ice.extra_stun", "stun:stun:example.org:3478"),

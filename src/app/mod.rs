@@ -105,6 +105,11 @@ impl App {
         let _ = self.relay.set(relay);
     }
 
+    /// `None` before it runs, and where it is not to.
+    pub fn relay(&self) -> Option<&Arc<Relay>> {
+        self.relay.get()
+    }
+
     /// What does not work, if anything.
     pub async fn unready(&self) -> Option<&'static str> {
         if self.store.ready().await.is_err() {

@@ -3,10 +3,11 @@
 use std::io::{ErrorKind, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use moznods_storage::{DirectoryLock, SqliteStore};
 use moznods_turn::net::tls::Certificate;
-use moznods_turn::net::{BindError, Listeners};
+use moznods_turn::net::{BindError, Listeners, Relay};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,7 +51,7 @@ pub async fn run(mut config: Config) -> Outcome {
 
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
-    http::serve(Arc::clone(&app), listener, first_of(signals)).await;
+    http::serve(Arc::clone(&app), listener, stop(Arc::clone(&app), signals)).await;
     app.settle().await;
     tracing::info!("stopped");
     Ok(())
@@ -173,12 +174,37 @@ async fn announce(app: &App, address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-async fn first_of((mut terminate, mut interrupt): (Signal, Signal)) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Ends when the program is to stop: after a signal, and where calls are to go on for a while, after the last of them,
+/// that while, or a second signal.
+async fn stop(app: Arc<App>, (mut terminate, mut interrupt): (Signal, Signal)) {
+    let mut signalled = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    signalled().await;
+    let drain = app.config.turn.drain;
+    if let Some(relay) = app.relay()
+        && !drain.is_zero()
+    {
+        relay.drain();
+        let (allocations, seconds) = (relay.allocations(), drain.as_secs());
+        tracing::info!(allocations, seconds, "draining: no new calls are relayed");
+        tokio::select! {
+            () = tokio::time::sleep(drain) => {}
+            () = ended(relay) => {}
+            () = signalled() => {}
+        }
     }
     tracing::info!("stopping");
+}
+
+async fn ended(relay: &Relay) {
+    let mut looks = tokio::time::interval(Duration::from_millis(200));
+    while relay.allocations() > 0 {
+        looks.tick().await;
+    }
 }
 
 fn start_logging(log: &Log) {

@@ -439,6 +439,25 @@ async fn a_user_who_is_blocked_in_mid_call_is_cut_off_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_lets_calls_end() {
+    let Relay { server, port } = Relay::start(&["--turn-drain-seconds=600"]);
+    let credential = {
+        let ann = server.user("ann").await;
+        let (_, json) = ann.get("/api/turn/credentials/").await;
+        credential(&json)
+    };
+    let mut relay = Relay { server, port };
+    let (_client, end) = relay.webrtc_rs(&credential).await.unwrap();
+    relay.server.signal("TERM");
+    let draining = || async { relay.server.log().contains("draining") };
+    eventually("the signal is heard", draining).await;
+    assert!(relay.webrtc_rs(&credential).await.is_err(), "no new call");
+    assert_eq!(relay.live().await, 1.0, "and it still answers");
+    end.close().await.unwrap();
+    assert_eq!(relay.server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_right_is_refused() {
     let relay = Relay::start(&[]);
     let ann = relay.server.user("ann").await;

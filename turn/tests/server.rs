@@ -746,6 +746,26 @@ fn an_owner_who_loses_the_right_loses_all_allocations_and_nobody_else_does() {
 }
 
 #[test]
+fn a_server_that_drains_makes_no_allocation_and_keeps_those_it_has() {
+    let mut bench = Bench::new();
+    let (mut client, _) = allocated(&mut bench, "alice", udp(1));
+    bench.common.drain();
+    assert_eq!(bench.allocate(&mut Client::new("bob"), udp(2)).code, 508);
+    assert_eq!(
+        bench.ask(&mut client, udp(1), Method::Refresh, |_| {}).code,
+        0
+    );
+    let bound = bench.ask(&mut client, udp(1), Method::ChannelBind, |m| {
+        bind(0x4000, addr(PEER))(m)
+    });
+    assert_eq!(bound.code, 0);
+    assert!(matches!(
+        bench.verdict(udp(1), &channel_data(0x4000, b"x")),
+        Verdict::ToPeer { .. }
+    ));
+}
+
+#[test]
 fn quotas_are_per_owner_and_given_back() {
     let limits = Limits {
         allocations_per_owner: 2,

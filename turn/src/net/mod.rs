@@ -28,6 +28,7 @@ pub use sys::raise_file_limit;
 pub struct Relay {
     workers: Vec<Handle>,
     stop: Arc<AtomicBool>,
+    common: Arc<Common>,
     address: SocketAddr,
     tls_address: Option<SocketAddr>,
 }
@@ -55,6 +56,7 @@ impl Relay {
         let mut relay = Relay {
             workers: Vec::with_capacity(listeners.workers.len()),
             stop: Arc::clone(&stop),
+            common: Arc::clone(&common),
             address,
             tls_address: listeners.tls_address(),
         };
@@ -99,6 +101,17 @@ impl Relay {
             worker.review.store(true, Ordering::Release);
             let _ = worker.waker.wake();
         }
+    }
+
+    /// From now on no allocation is made (508); those there are live on.
+    pub fn drain(&self) {
+        self.common.drain();
+    }
+
+    /// Live allocations.
+    pub fn allocations(&self) -> u64 {
+        let live = |stats: &Stats| stats.allocations.load(Ordering::Relaxed);
+        self.stats().map(live).sum()
     }
 
     /// Whether all workers run. One that does not has logged why; its clients are not served.

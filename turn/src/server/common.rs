@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,7 @@ pub struct Common {
     pub(super) nonces: Nonces,
     pub(super) authenticator: Arc<dyn Authenticator>,
     table: Mutex<Table>,
+    draining: AtomicBool,
     /// A bit for each port: whether an allocation has it.
     live: Box<[AtomicU64]>,
 }
@@ -198,12 +199,22 @@ impl Common {
             nonces: Nonces::new(nonce_key),
             authenticator,
             table: Mutex::new(table),
+            draining: AtomicBool::new(false),
             live: (0..1024).map(|_| AtomicU64::new(0)).collect(),
         }))
     }
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// From now on no allocation is made (508); those there are live on.
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
     /// Whether packets may go to this peer, or come from it.

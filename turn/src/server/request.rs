@@ -254,6 +254,9 @@ impl Server {
         let relay = self.relay_for(&message)?;
         let granted = granted_lifetime(lifetime(&message)?);
 
+        if self.common.is_draining() {
+            return Err(Code::InsufficientCapacity);
+        }
         let owner = proven.credential.owner;
         let limit = proven.credential.max_allocations;
         let grant = self

@@ -53,6 +53,7 @@ pub fn config() -> Config {
 /// A server whose driver is the test: every port binds, except those in `taken`.
 pub struct Bench {
     pub server: Server,
+    pub common: Arc<Common>,
     pub users: Arc<Users>,
     pub now: Now,
     pub taken: Vec<u16>,
@@ -81,7 +82,8 @@ impl Bench {
         let common = Common::new(config, users.clone(), &[9; 32]).unwrap();
         Bench {
             users,
-            server: Server::new(common, [3; 32]),
+            server: Server::new(Arc::clone(&common), [3; 32]),
+            common,
             now: Now {
                 instant: Instant::now(),
                 unix: 1_800_000_000,
