@@ -84,13 +84,13 @@ fn settings(
     server::Config {
         realm: turn.realm.clone(),
         software: "MOznoDS".to_owned(),
-        policy: PeerPolicy::new(
-            relay.iter().map(|relay| relay.public).collect(),
-            interfaces,
-            ports,
-            turn.allow_peers.clone(),
-            turn.deny_peers.clone(),
-        ),
+        policy: PeerPolicy {
+            relays: relay.iter().map(|relay| relay.public).collect(),
+            own: interfaces,
+            listeners: ports,
+            allow: turn.allow_peers.clone(),
+            deny: turn.deny_peers.clone(),
+        },
         relay,
         relay_ports: turn.relay_ports.clone(),
         legacy_channels: turn.legacy_channels,

@@ -10,17 +10,15 @@ use moznods_turn::net::{Listeners, Relay, address};
 use moznods_turn::policy::PeerPolicy;
 use moznods_turn::server::{Config, Limits, RelayAddress};
 
-struct OneUser {
-    name: String,
-    password: String,
-}
+/// Name and password.
+struct OneUser(String, String);
 
 impl Authenticator for OneUser {
     fn credentials(&self, claim: Claim<'_>) -> Result<Vec<Credential>, Refusal> {
-        if claim.username != self.name {
+        if claim.username != self.0 {
             return Err(Refusal::Unknown);
         }
-        let key = Key::long_term(claim.username, claim.realm, &self.password);
+        let key = Key::long_term(claim.username, claim.realm, &self.1);
         Ok(vec![Credential {
             owner: Owner(1),
             key,
@@ -37,29 +35,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |what: &str| arguments.next().ok_or(format!("missing: {what}"));
     let listen: SocketAddr = next("ADDRESS:PORT")?.parse()?;
-    let user = OneUser {
-        name: next("USER")?,
-        password: next("PASSWORD")?,
-    };
+    let user = OneUser(next("USER")?, next("PASSWORD")?);
 
     let own = address::interfaces()?;
-    let relay = RelayAddress {
-        public: listen.ip(),
-        local: address::local_for(listen.ip(), &own),
-    };
-    let loopback = vec!["127.0.0.0/8".parse()?, "::1/128".parse()?];
     let config = Config {
         realm: "example".to_owned(),
         software: "relay example".to_owned(),
-        relay: vec![relay],
+        relay: vec![RelayAddress {
+            public: listen.ip(),
+            local: address::local_for(listen.ip(), &own),
+        }],
         relay_ports: 49152..=65535,
-        policy: PeerPolicy::new(
-            vec![listen.ip()],
+        policy: PeerPolicy {
+            relays: vec![listen.ip()],
             own,
-            vec![listen.port()],
-            loopback,
-            Vec::new(),
-        ),
+            listeners: vec![listen.port()],
+            allow: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
+            deny: vec![],
+        },
         legacy_channels: true,
         limits: Limits::default(),
     };

@@ -49,16 +49,18 @@ const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);
 const SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 0, 16);
 
 /// Decides about each peer address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PeerPolicy {
     /// Public addresses from which this server relays.
-    relays: Vec<IpAddr>,
-    /// All other addresses of this host.
-    own: Vec<IpAddr>,
-    /// Ports at which this server listens.
-    listeners: Vec<u16>,
-    allow: Vec<IpNet>,
-    deny: Vec<IpNet>,
+    pub relays: Vec<IpAddr>,
+    /// All addresses of this host.
+    pub own: Vec<IpAddr>,
+    /// Ports at which this server listens there: never reachable.
+    pub listeners: Vec<u16>,
+    /// What the admin lets be reached although it is not public.
+    pub allow: Vec<IpNet>,
+    /// What the admin forbids; stronger than all else.
+    pub deny: Vec<IpNet>,
 }
 
 /// What a peer address is.
@@ -72,24 +74,6 @@ pub enum Peer {
 }
 
 impl PeerPolicy {
-    /// `relays` are the public addresses from which the server relays, `own` all addresses that this host has,
-    /// `listeners` the server's ports there, which are never reachable.
-    pub fn new(
-        relays: Vec<IpAddr>,
-        own: Vec<IpAddr>,
-        listeners: Vec<u16>,
-        allow: Vec<IpNet>,
-        deny: Vec<IpNet>,
-    ) -> Self {
-        PeerPolicy {
-            relays,
-            own,
-            listeners,
-            allow,
-            deny,
-        }
-    }
-
     /// What an address and port are to the relay. What the admin denies comes first, then what he allows, then
     /// this host's own addresses, then whether the address is public.
     pub fn judge(&self, peer: SocketAddr) -> Peer {
@@ -169,7 +153,13 @@ mod tests {
         ];
         let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
         let relays = vec!["198.51.100.7".parse().unwrap()];
-        PeerPolicy::new(relays, own, vec![3478], nets(allow), nets(deny))
+        PeerPolicy {
+            relays,
+            own,
+            listeners: vec![3478],
+            allow: nets(allow),
+            deny: nets(deny),
+        }
     }
 
     fn judge(policy: &PeerPolicy, peer: &str) -> Peer {

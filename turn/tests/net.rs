@@ -41,7 +41,12 @@ fn serve(listeners: Listeners, users: Arc<Users>, ip: &str, allow: &[&str]) -> R
             local: ip,
         }],
         relay_ports: 49152..=65535,
-        policy: PeerPolicy::new(vec![ip], vec![ip], vec![], allow, vec![]),
+        policy: PeerPolicy {
+            relays: vec![ip],
+            own: vec![ip],
+            allow,
+            ..PeerPolicy::default()
+        },
         legacy_channels: true,
         limits: Limits::default(),
     };

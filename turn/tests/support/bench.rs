@@ -38,13 +38,12 @@ pub fn config() -> Config {
             },
         ],
         relay_ports: 50000..=50099,
-        policy: PeerPolicy::new(
-            vec![public, v6],
-            own.iter().map(|ip| ip.parse().unwrap()).collect(),
-            vec![3478],
-            vec![],
-            vec![],
-        ),
+        policy: PeerPolicy {
+            relays: vec![public, v6],
+            own: own.iter().map(|ip| ip.parse().unwrap()).collect(),
+            listeners: vec![3478],
+            ..PeerPolicy::default()
+        },
         legacy_channels: false,
         limits: Limits::default(),
     }

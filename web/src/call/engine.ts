@@ -5,7 +5,8 @@ import { batch, signal } from "@preact/signals";
 import type { Socket } from "../api/socket";
 import type { CallFrame, TurnCredentials } from "../api/types";
 import { type MediaProblem, openDevice } from "./media";
-import { type Link, type MediaState, Peer, type Tracks } from "./peer";
+import { type MediaState, Peer, type Tracks } from "./peer";
+import type { Link } from "./stats";
 
 export interface RemoteParticipant {
   id: number;

@@ -3,10 +3,7 @@
 // the call and how signals travel is left to the engine.
 
 import type { Signal } from "../api/types";
-import { readLink } from "./stats";
-
-/** Which way media takes; `relayed`: through the TURN server. */
-export type Link = "connecting" | "direct" | "relayed" | "lost";
+import { type Link, readLink } from "./stats";
 
 export interface Tracks {
   audio: MediaStreamTrack | null;

@@ -1,6 +1,7 @@
 // What getStats says about the way that media takes.
 
-import type { Link } from "./peer";
+/** Which way media takes; `relayed`: through the TURN server. */
+export type Link = "connecting" | "direct" | "relayed" | "lost";
 
 /** `null` while no pair of candidates is selected. */
 export async function readLink(pc: RTCPeerConnection): Promise<Extract<Link, "direct" | "relayed"> | null> {

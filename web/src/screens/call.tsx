@@ -4,7 +4,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Call, RemoteParticipant } from "../call/engine";
-import type { Link } from "../call/peer";
+import type { Link } from "../call/stats";
 import { type Key, t } from "../i18n";
 import { roomPath, route } from "../router";
 import { type CurrentCall, currentCall, leaveCall } from "../state/call";
