@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use moznods_turn::net::{Listeners, Relay, address};
 use moznods_turn::policy::{PeerPolicy, is_public};
@@ -20,6 +21,8 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::app::App;
 use crate::config::ExternalIp;
+
+const LOOK_AT_INTERFACES: Duration = Duration::from_secs(15);
 
 /// Serves relay clients at `listeners` as long as the program runs. May wait for STUN servers for some
 /// seconds, to learn the public address.
@@ -42,6 +45,7 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
     let listening = [Some(listeners.address()), listeners.tls_address()];
     let ports = listening.iter().flatten().map(SocketAddr::port).collect();
     let config = settings(app, addresses, interfaces, ports);
+    let policy = config.policy.clone();
     let relay = Arc::new(Relay::start(
         listeners,
         config,
@@ -51,6 +55,7 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
     app.metrics
         .register(|registry| registry.register_collector(Box::new(figures)));
     tokio::spawn(review_after(losses, Arc::downgrade(&relay)));
+    tokio::spawn(follow_interfaces(policy, Arc::downgrade(&relay)));
     app.set_relay(relay);
     Ok(())
 }
@@ -103,6 +108,23 @@ fn settings(
             },
             ..defaults
         },
+    }
+}
+
+/// Keeps every address of this machine from being a peer, also those that it gets later.
+async fn follow_interfaces(mut policy: PeerPolicy, relay: Weak<Relay>) {
+    loop {
+        tokio::time::sleep(LOOK_AT_INTERFACES).await;
+        let Some(relay) = relay.upgrade() else { return };
+        match address::interfaces() {
+            Ok(own) if own != policy.own => {
+                tracing::info!("the addresses of this machine have changed");
+                policy.own = own;
+                relay.set_policy(policy.clone());
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot read the addresses of this machine"),
+        }
     }
 }
 

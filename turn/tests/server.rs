@@ -628,6 +628,37 @@ fn forbidden_peers_are_refused_by_every_request() {
 }
 
 #[test]
+fn a_new_policy_ends_what_it_refuses_and_nothing_else() {
+    let mut bench = Bench::new();
+    let (mut client, _) = allocated(&mut bench, "alice", udp(1));
+    let other = addr("9.9.9.9:9");
+    for (number, peer) in [(0x4000, addr(PEER)), (0x4001, other)] {
+        let bound = bench.ask(&mut client, udp(1), Method::ChannelBind, |m| {
+            bind(number, peer)(m)
+        });
+        assert_eq!(bound.code, 0);
+    }
+    let mut policy = config().policy;
+    policy.own.push(addr(PEER).ip());
+    bench.common.set_policy(policy);
+    bench.server.review(bench.now);
+
+    let data = client.send_indication(addr(PEER), b"x");
+    assert_eq!(bench.verdict(udp(1), &data), Verdict::Done);
+    assert_eq!(
+        bench.verdict(udp(1), &channel_data(0x4000, b"x")),
+        Verdict::Done
+    );
+    assert_eq!(bench.peer_sends(PEER, b"x"), None);
+    let again = bench.ask(&mut client, udp(1), Method::ChannelBind, |m| {
+        bind(0x4000, addr(PEER))(m)
+    });
+    assert_eq!(again.code, 403);
+    let to_other = bench.verdict(udp(1), &channel_data(0x4001, b"x"));
+    assert!(matches!(to_other, Verdict::ToPeer { .. }));
+}
+
+#[test]
 fn own_relay_addresses_are_reached_by_the_local_way_and_listeners_never() {
     let mut bench = Bench::new();
     let (mut alice, _) = allocated(&mut bench, "alice", udp(1));

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use mio::Waker;
 
 use crate::auth::Authenticator;
+use crate::policy::PeerPolicy;
 use crate::server::{Common, Config};
 use crate::stats::Stats;
 
@@ -101,6 +102,12 @@ impl Relay {
             worker.review.store(true, Ordering::Release);
             let _ = worker.waker.wake();
         }
+    }
+
+    /// Sets another peer policy; what it refuses ends within moments, calls with it, and no more.
+    pub fn set_policy(&self, policy: PeerPolicy) {
+        self.common.set_policy(policy);
+        self.review();
     }
 
     /// From now on no allocation is made (508); those there are live on.

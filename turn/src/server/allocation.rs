@@ -106,6 +106,17 @@ impl Peers {
         after(&self.permissions) <= limit
     }
 
+    /// Forgets what is no longer allowed.
+    pub fn retain(
+        &mut self,
+        permitted: impl Fn(IpAddr) -> bool,
+        bound: impl Fn(SocketAddr) -> bool,
+    ) {
+        self.permissions.retain(|ip, _| permitted(*ip));
+        self.channels.retain(|_, channel| bound(channel.peer));
+        self.numbers.retain(|peer, _| bound(*peer));
+    }
+
     pub fn permit(&mut self, ip: IpAddr, now: Instant) {
         self.permissions.insert(ip, now + PERMISSION_LIFETIME);
     }

@@ -35,6 +35,7 @@ pub struct Config {
     /// At least one, at most one per address family.
     pub relay: Vec<RelayAddress>,
     pub relay_ports: RangeInclusive<u16>,
+    /// At the start; [`Common::set_policy`] sets another.
     pub policy: PeerPolicy,
     /// Whether channels of RFC 5766 (0x5000–0x7FFF) may be bound beside those of RFC 8656.
     pub legacy_channels: bool,
@@ -107,6 +108,7 @@ pub struct Common {
     pub(super) nonces: Nonces,
     pub(super) authenticator: Arc<dyn Authenticator>,
     table: Mutex<Table>,
+    policy: Mutex<Arc<PeerPolicy>>,
     draining: AtomicBool,
     /// A bit for each port: whether an allocation has it.
     live: Box<[AtomicU64]>,
@@ -188,6 +190,7 @@ impl Common {
         nonce_key: &[u8; 32],
     ) -> Result<Arc<Self>, BadConfig> {
         config.check()?;
+        let policy = Arc::new(config.policy.clone());
         let table = Table {
             ports: Ports::new(config.relay_ports.clone()),
             owners: HashMap::new(),
@@ -199,6 +202,7 @@ impl Common {
             nonces: Nonces::new(nonce_key),
             authenticator,
             table: Mutex::new(table),
+            policy: Mutex::new(policy),
             draining: AtomicBool::new(false),
             live: (0..1024).map(|_| AtomicU64::new(0)).collect(),
         }))
@@ -217,9 +221,18 @@ impl Common {
         self.draining.load(Relaxed)
     }
 
+    /// Sets another policy; each server takes it over when it is next told to [`review`](super::Server::review).
+    pub fn set_policy(&self, policy: PeerPolicy) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    pub(super) fn policy(&self) -> Arc<PeerPolicy> {
+        Arc::clone(&self.policy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Whether packets may go to this peer, or come from it.
-    pub(super) fn allows(&self, peer: SocketAddr) -> bool {
-        match self.config.policy.judge(peer) {
+    pub(super) fn allows(&self, policy: &PeerPolicy, peer: SocketAddr) -> bool {
+        match policy.judge(peer) {
             Peer::Refused => false,
             Peer::Allowed => true,
             Peer::OwnRelay => self.is_live(peer.port()),

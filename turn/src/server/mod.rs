@@ -23,6 +23,7 @@ use rand::{RngExt, SeedableRng};
 use slab::Slab;
 
 use crate::auth::Owner;
+use crate::policy::{Peer, PeerPolicy};
 use crate::stats::{Dropped, Stats};
 use crate::wire::build::{DATA_INDICATION_HEADROOM, data_indication_header};
 use crate::wire::{self, Class, Message, Method, attr, channel};
@@ -144,6 +145,7 @@ pub const TAILROOM: usize = 3;
 /// A TURN server without sockets.
 pub struct Server {
     common: Arc<Common>,
+    policy: Arc<PeerPolicy>,
     stats: Arc<Stats>,
     rng: StdRng,
     limiter: Limiter,
@@ -169,6 +171,7 @@ impl Server {
     pub fn new(common: Arc<Common>, seed: [u8; 32]) -> Self {
         let limiter = Limiter::new(common.config().limits.unauthenticated_per_second);
         Server {
+            policy: common.policy(),
             common,
             stats: Arc::default(),
             rng: StdRng::from_seed(seed),
@@ -220,7 +223,7 @@ impl Server {
             self.stats.count_dropped(Dropped::NoPermission);
             return None;
         };
-        if !self.common.allows(peer) {
+        if !self.common.allows(&self.policy, peer) {
             self.stats.count_dropped(Dropped::ForbiddenPeer);
             return None;
         }
@@ -287,8 +290,15 @@ impl Server {
         }
     }
 
-    /// Ends the allocations of all owners who have lost the right to relay.
+    /// Takes over what has changed from outside: the peer policy, which ends permissions and channels that it
+    /// refuses, and who may relay, which ends the allocations of those who may not.
     pub fn review(&mut self, now: Now) {
+        self.policy = self.common.policy();
+        for (_, allocation) in &mut self.allocations {
+            let permitted = |ip| self.policy.judge_ip(ip) != Peer::Refused;
+            let bound = |peer| self.common.allows(&self.policy, peer);
+            allocation.peers.retain(permitted, bound);
+        }
         let permits = |owner| self.common.authenticator.permits(owner);
         let lost: Vec<_> = self
             .allocations
@@ -397,7 +407,7 @@ impl Server {
             return self.discard(Dropped::Malformed);
         };
         // A permission is for an address; whether the port is allowed too shows only here.
-        if !self.common.allows(peer) {
+        if !self.common.allows(&self.policy, peer) {
             return self.discard(Dropped::ForbiddenPeer);
         }
         let slot = self.by_tuple.get(&tuple).copied();

@@ -460,7 +460,7 @@ impl Server {
     ) -> Result<Verdict, Code> {
         let message = proven.message;
         let limit = self.common.config().limits.permissions;
-        let common = Arc::clone(&self.common);
+        let policy = Arc::clone(&self.policy);
         let allocation = self.own_allocation(tuple, proven)?;
         let mut ips = Vec::new();
         for attribute in message
@@ -471,7 +471,7 @@ impl Server {
                 .xor_address(attribute.value)
                 .ok_or(Code::BadRequest)?;
             check_family(allocation, peer)?;
-            if common.config().policy.judge_ip(peer.ip()) == Peer::Refused {
+            if policy.judge_ip(peer.ip()) == Peer::Refused {
                 return Err(Code::Forbidden);
             }
             if !ips.contains(&peer.ip()) {
@@ -501,7 +501,7 @@ impl Server {
     ) -> Result<Verdict, Code> {
         let message = proven.message;
         let limits = self.common.config().limits;
-        let common = Arc::clone(&self.common);
+        let (common, policy) = (Arc::clone(&self.common), Arc::clone(&self.policy));
         let allocation = self.own_allocation(tuple, proven)?;
         let number = match message.get(attr::CHANNEL_NUMBER) {
             Some(&[n0, n1, _, _]) => u16::from_be_bytes([n0, n1]),
@@ -519,7 +519,7 @@ impl Server {
             return Err(Code::BadRequest);
         }
         check_family(allocation, peer)?;
-        if !common.allows(peer) {
+        if !common.allows(&policy, peer) {
             return Err(Code::Forbidden);
         }
         let checked = allocation
