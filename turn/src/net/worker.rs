@@ -623,6 +623,7 @@ fn read_clock() -> Now {
     }
 }
 
+/// At a level that is off by default: users decide how often it happens.
 fn log(event: &Event) {
     match event {
         Event::Allocated {
@@ -643,7 +644,7 @@ fn log(event: &Event) {
             lasted,
         } => {
             let seconds = lasted.as_secs();
-            tracing::info!(
+            tracing::debug!(
                 owner = owner.0, client = %tuple.client, %relay, ?reason, to_peer, to_client, seconds,
                 "relay allocation ended"
             );
