@@ -717,6 +717,28 @@ fn own_relay_addresses_are_reached_by_the_local_way_and_listeners_never() {
 }
 
 #[test]
+fn a_relay_of_this_server_that_has_ended_is_no_longer_a_peer() {
+    let mut bench = Bench::new();
+    let (mut alice, _) = allocated(&mut bench, "alice", udp(1));
+    let (mut bob, bobs) = allocated(&mut bench, "bob", udp(2));
+    let bound = bench.ask(&mut alice, udp(1), Method::ChannelBind, |m| {
+        bind(0x4000, bobs)(m)
+    });
+    assert_eq!(bound.code, 0);
+    let data = channel_data(0x4000, b"x");
+    assert!(matches!(
+        bench.verdict(udp(1), &data),
+        Verdict::ToPeer { .. }
+    ));
+    bench.ask(&mut bob, udp(2), Method::Refresh, |m| {
+        m.u32(attr::LIFETIME, 0);
+    });
+    // Its port may be another program's by now.
+    assert_eq!(bench.verdict(udp(1), &data), Verdict::Done);
+    assert_eq!(bench.dropped(Dropped::ForbiddenPeer), 1);
+}
+
+#[test]
 fn another_users_allocation_is_out_of_reach() {
     let mut bench = Bench::new();
     let (_, _) = allocated(&mut bench, "alice", udp(1));
@@ -992,7 +1014,7 @@ fn an_allocation_that_waits_for_its_socket_can_be_ended() {
 #[test]
 fn what_has_ended_leaves_nothing_behind() {
     let mut bench = Bench::new();
-    allocated(&mut bench, "bob", udp(1));
+    let (mut bob, _) = allocated(&mut bench, "bob", udp(1));
     let mut client = Client::new("alice");
     for _ in 0..100 {
         assert_eq!(bench.allocate(&mut client, udp(2)).code, 0);
@@ -1013,9 +1035,18 @@ fn what_has_ended_leaves_nothing_behind() {
             m.u32(attr::LIFETIME, 0);
         });
     }
-    // Of all those timers, bob's alone is left.
+    // Of all those timers, bob's alone is left, and it is a later one.
+    bench.pass(10);
+    let (mut last, _) = allocated(&mut bench, "alice", udp(4));
+    for (client, port, lifetime) in [(&mut last, 4, 0), (&mut bob, 1, 3600)] {
+        bench.ask(client, udp(port), Method::Refresh, |m| {
+            m.u32(attr::LIFETIME, lifetime);
+        });
+    }
+    let hour = Duration::from_secs(3600);
+    assert_eq!(bench.server.poll_timeout(), Some(bench.now.instant + hour));
     bench.server.handle_timeout(Now {
-        instant: bench.now.instant + Duration::from_secs(601),
+        instant: bench.now.instant + hour,
         ..bench.now
     });
     assert_eq!(bench.server.poll_timeout(), None);

@@ -103,7 +103,7 @@ fn mapped_address(server: &str, local: IpAddr) -> io::Result<IpAddr> {
     socket.set_read_timeout(Some(STUN_TIMEOUT))?;
     let id = rand::rng().random();
     let mut request = Vec::new();
-    Builder::new(&mut request, Method::Binding, Class::Request, id).finish();
+    Builder::new(&mut request, Method::Binding, Class::Request, id);
     let mut buffer = [0; 1500];
     for _ in 0..STUN_ATTEMPTS {
         socket.send(&request)?;

@@ -334,14 +334,14 @@ impl Server {
         let slot = self.by_tuple.get(&tuple).copied();
         let allocation = slot.and_then(|slot| self.allocations.get(slot as usize));
         match allocation.and_then(|found| found.peers.channel_peer(number, now.instant)) {
-            // Allowed when it was bound.
             Some(peer) => self.pass_to_peer(now, slot, peer, payload),
             None => self.discard(Dropped::NoPermission),
         }
     }
 
-    /// Passes payload on where the allocation has a permission for the peer. A channel outlives its own by five
-    /// minutes.
+    /// Passes payload on where the allocation has a permission for the peer and the policy allows it. A channel
+    /// outlives its own permission by five minutes; a permission is for an address, whatever the port; and a relay
+    /// of this server may have ended since.
     fn pass_to_peer(
         &mut self,
         now: Now,
@@ -351,6 +351,9 @@ impl Server {
     ) -> Verdict {
         let allocation = slot.and_then(|slot| self.allocations.get_mut(slot as usize));
         match allocation.filter(|found| found.peers.permits(peer.ip(), now.instant)) {
+            Some(_) if !self.common.allows(&self.policy, peer) => {
+                self.discard(Dropped::ForbiddenPeer)
+            }
             Some(allocation) if !allocation.may_relay(payload.len(), now.instant) => {
                 self.discard(Dropped::OverQuota)
             }
@@ -406,10 +409,6 @@ impl Server {
         let (Some(Some(peer)), Some(payload)) = (peer, data) else {
             return self.discard(Dropped::Malformed);
         };
-        // A permission is for an address; whether the port is allowed too shows only here.
-        if !self.common.allows(&self.policy, peer) {
-            return self.discard(Dropped::ForbiddenPeer);
-        }
         let slot = self.by_tuple.get(&tuple).copied();
         self.pass_to_peer(now, slot, peer, payload)
     }

@@ -23,13 +23,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Bytes written so far.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.out.len()
-    }
-
-    /// Always false: the header is there from the start.
-    pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
     }
 
     /// Appends an attribute. A value that would not fit a message (65,535 bytes) is left out: what this
@@ -107,9 +102,6 @@ impl<'a> Builder<'a> {
         let crc = crc32fast::hash(self.out) ^ integrity::FINGERPRINT_XOR;
         self.u32(attr::FINGERPRINT, crc);
     }
-
-    /// Ends the message.
-    pub fn finish(self) {}
 
     fn transaction_id(&self) -> TransactionId {
         let mut id = TransactionId::default();

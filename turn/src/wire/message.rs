@@ -187,7 +187,6 @@ mod tests {
         let mut out = Vec::new();
         let mut message = Builder::new(&mut out, Method::Binding, Class::Request, [7; 12]);
         message.text(attr::SOFTWARE, "abc");
-        message.finish();
         assert!(Message::parse(&out).is_ok());
         for end in 0..out.len() {
             assert!(
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn addresses_of_a_wrong_length_are_refused() {
         let mut out = Vec::new();
-        Builder::new(&mut out, Method::Binding, Class::Request, [7; 12]).finish();
+        Builder::new(&mut out, Method::Binding, Class::Request, [7; 12]);
         let message = Message::parse(&out).unwrap();
         for len in 0..32 {
             for family in 0..4 {
