@@ -1,6 +1,6 @@
 # Entry points. Each does its own set-up; `scripts/setup` says what it installs.
 .DEFAULT_GOAL := help
-.PHONY: help run web build test test-rust test-web test-browser lint fmt clean
+.PHONY: help run web build test test-rust test-web test-browser bench instructions soak fuzz conformance lint fmt clean
 
 CARGO ?= cargo
 # Where scripts/setup puts a newer Node than the machine has.
@@ -46,11 +46,33 @@ test-browser: web tests/browser/node_modules/.package-lock.json
 	$(CARGO) build --locked
 	cd tests/browser && npm test
 
+fuzz: ## Fuzz the relay, each target for FUZZ_SECONDS (600)
+	@scripts/fuzz
+
+conformance: ## Write turn/CONFORMANCE.md anew from the tests
+	CONFORMANCE_WRITE=1 $(CARGO) test --locked -p moznods-turn --test conformance
+
+bench: ## Measure the relay beside coturn and bare forwarders (ARGS="client-peer-160 --save")
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory build
+	$(CARGO) build --release --locked -p moznods-bench
+	@exec target/release/moznods-bench $(ARGS)
+
+instructions: ## Count the instructions of the relay's core per packet (benches/BASELINE.md)
+	@scripts/setup bench
+	$(CARGO) build --release --locked -p moznods-bench
+	@scripts/instructions
+
+soak: ## Have 2,000 relay allocations come and go for ten minutes
+	MOZNODS_SOAK_SECONDS=600 MOZNODS_SOAK_ALLOCATIONS=2000 \
+		$(CARGO) test --release --locked -p moznods-turn --test soak -- --nocapture
+
 lint: ## Check formatting and lint everything
 	@scripts/setup lint
 	@$(MAKE) --no-print-directory web
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 	cd web && npm run --silent lint
 
 fmt: web/node_modules/.package-lock.json ## Format everything

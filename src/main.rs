@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod http;
 mod i18n;
+mod outbound;
 mod relay;
 mod wire;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use moznods_turn::net::{Listeners, Relay, address};
 use moznods_turn::policy::{PeerPolicy, is_public};
-use moznods_turn::server::{self, Limits, RelayAddress};
+use moznods_turn::server::{self, Ended, Limits, RelayAddress};
 use moznods_turn::stats::{Dropped, METHODS, RESULTS, Stats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -20,7 +20,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::app::App;
-use crate::config::ExternalIp;
+use crate::config::{Alternate, Config, ConfigError, ExternalAddr, ExternalIp, Turn};
 
 const LOOK_AT_INTERFACES: Duration = Duration::from_secs(15);
 
@@ -43,9 +43,11 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
     // Before the relay serves, so that no loss is missed.
     let losses = app.access().losses();
     let listening = [Some(listeners.address()), listeners.tls_address()];
-    let ports = listening.iter().flatten().map(SocketAddr::port).collect();
-    let config = settings(app, addresses, interfaces, ports);
-    let policy = config.policy.clone();
+    let alternate = app.config.turn.alternate.as_ref();
+    let ports = listening.iter().flatten().map(SocketAddr::port);
+    let ports = ports.chain(alternate.map(|alternate| alternate.port));
+    let config = settings(app, addresses, interfaces, ports.collect());
+    let known = config.policy.own.clone();
     let relay = Arc::new(Relay::start(
         listeners,
         config,
@@ -54,8 +56,12 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
     let figures = Figures(Arc::clone(&relay));
     app.metrics
         .register(|registry| registry.register_collector(Box::new(figures)));
+    if let Err(error) = app.warn_of_foreign_devices().await {
+        tracing::error!(%error, "the relay's devices cannot be read");
+    }
     tokio::spawn(review_after(losses, Arc::downgrade(&relay)));
-    tokio::spawn(follow_interfaces(policy, Arc::downgrade(&relay)));
+    let alternate = alternate.cloned();
+    tokio::spawn(follow_interfaces(known, alternate, Arc::downgrade(&relay)));
     app.set_relay(relay);
     Ok(())
 }
@@ -66,16 +72,46 @@ async fn addresses(app: &App, interfaces: &[IpAddr]) -> io::Result<Vec<RelayAddr
             let stun = app.config.ice.extra_stun.clone();
             Ok(tokio::task::spawn_blocking(move || address::discover(&stun)).await?)
         }
-        ExternalIp::Fixed(fixed) => Ok(fixed
-            .iter()
-            .map(|fixed| RelayAddress {
-                public: fixed.public,
-                local: fixed
-                    .local
-                    .unwrap_or_else(|| address::local_for(fixed.public, interfaces)),
-            })
-            .collect()),
+        ExternalIp::Fixed(fixed) => Ok(as_set(fixed, interfaces).collect()),
     }
+}
+
+fn as_set(fixed: &[ExternalAddr], interfaces: &[IpAddr]) -> impl Iterator<Item = RelayAddress> {
+    fixed.iter().map(|fixed| RelayAddress {
+        public: fixed.public,
+        local: fixed
+            .local
+            .unwrap_or_else(|| address::local_for(fixed.public, interfaces)),
+    })
+}
+
+/// Whether this machine has the alternate addresses, where there are to be some.
+///
+/// The outer error is of the system, the inner one of the setting.
+pub fn check_alternate(turn: &Turn) -> io::Result<Result<(), ConfigError>> {
+    let Some(alternate) = &turn.alternate else {
+        return Ok(Ok(()));
+    };
+    let interfaces = address::interfaces()?;
+    let relays: Vec<IpAddr> = match &turn.external_ip {
+        // Where relaying from will turn out to be, whatever STUN servers say.
+        ExternalIp::Auto => [true, false]
+            .into_iter()
+            .filter_map(address::outbound)
+            .collect(),
+        ExternalIp::Fixed(fixed) => as_set(fixed, &interfaces)
+            .map(|relay| relay.local)
+            .collect(),
+    };
+    Ok(alternate.check(&interfaces, &relays))
+}
+
+/// All addresses of this machine.
+fn own(interfaces: Vec<IpAddr>, alternate: Option<&Alternate>) -> Vec<IpAddr> {
+    let others = alternate.map(Alternate::addresses).into_iter().flatten();
+    let mut own = interfaces;
+    own.extend(others);
+    own
 }
 
 fn settings(
@@ -85,42 +121,66 @@ fn settings(
     ports: Vec<u16>,
 ) -> server::Config {
     let turn = &app.config.turn;
-    let defaults = Limits::default();
     server::Config {
         realm: turn.realm.clone(),
         software: "MOznoDS".to_owned(),
         policy: PeerPolicy {
             relays: relay.iter().map(|relay| relay.public).collect(),
-            own: interfaces,
+            own: own(interfaces, turn.alternate.as_ref()),
             listeners: ports,
             allow: turn.allow_peers.clone(),
             deny: turn.deny_peers.clone(),
         },
+        discovery: turn.alternate.as_ref().map_or_else(Vec::new, |alternate| {
+            alternate.discovery(&relay, turn.listen.port())
+        }),
         relay,
         relay_ports: turn.relay_ports.clone(),
         legacy_channels: turn.legacy_channels,
-        limits: Limits {
-            allocations_per_owner: turn.max_allocations_per_user,
-            bytes_per_second_per_owner: turn.max_bytes_per_second_per_user,
-            unauthenticated_per_second: match app.config.limits.enabled {
-                true => defaults.unauthenticated_per_second,
-                false => 0,
-            },
-            ..defaults
-        },
+        mobility: turn.mobility,
+        strict_expiry: turn.strict_expiry,
+        limits: limits(app, &app.config.turn),
     }
 }
 
+fn limits(app: &App, turn: &Turn) -> Limits {
+    Limits {
+        allocations_per_owner: turn.max_allocations_per_user,
+        bytes_per_second_per_owner: turn.max_bytes_per_second_per_user,
+        // Whether there are limits at all is decided at the start.
+        unauthenticated_per_second: match app.config.limits.enabled {
+            true => turn.unauthenticated_per_second,
+            false => 0,
+        },
+        ..Limits::default()
+    }
+}
+
+/// Takes over what may change while the relay runs; calls go on, but for those that it forbids.
+pub fn reload(app: &App, config: &Config) {
+    app.set_max_bytes_per_month_per_user(config.turn.max_bytes_per_month_per_user);
+    let Some(relay) = app.relay() else { return };
+    relay.set_limits(limits(app, &config.turn));
+    relay.change_policy(|policy| {
+        policy.allow = config.turn.allow_peers.clone();
+        policy.deny = config.turn.deny_peers.clone();
+    });
+}
+
 /// Keeps every address of this machine from being a peer, also those that it gets later.
-async fn follow_interfaces(mut policy: PeerPolicy, relay: Weak<Relay>) {
+async fn follow_interfaces(
+    mut known: Vec<IpAddr>,
+    alternate: Option<Alternate>,
+    relay: Weak<Relay>,
+) {
     loop {
         tokio::time::sleep(LOOK_AT_INTERFACES).await;
         let Some(relay) = relay.upgrade() else { return };
-        match address::interfaces() {
-            Ok(own) if own != policy.own => {
+        match address::interfaces().map(|found| own(found, alternate.as_ref())) {
+            Ok(own) if own != known => {
                 tracing::info!("the addresses of this machine have changed");
-                policy.own = own;
-                relay.set_policy(policy.clone());
+                known.clone_from(&own);
+                relay.change_policy(|policy| policy.own = own);
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot read the addresses of this machine"),
@@ -154,14 +214,20 @@ impl Figures {
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let live = self.sum(|stats| stats.allocations.load(Relaxed));
-        let gauge = ConstGauge::new(i64::try_from(live).unwrap_or(i64::MAX));
-        gauge.encode(encoder.encode_descriptor(
+        let mut gauge = |name, help, live: u64| -> Result<(), fmt::Error> {
+            let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(live).unwrap_or(i64::MAX)).encode(descriptor)
+        };
+        gauge(
             "turn_allocations",
             "Live allocations of the relay",
-            None,
-            MetricType::Gauge,
-        )?)?;
+            self.sum(|stats| stats.allocations.load(Relaxed)),
+        )?;
+        gauge(
+            "turn_peer_connections",
+            "Live connections with peers of TCP allocations",
+            self.sum(|stats| stats.connections.load(Relaxed)),
+        )?;
 
         let mut counters =
             |name, help, values: &[(&[(&str, &str)], u64)]| -> Result<(), fmt::Error> {
@@ -199,6 +265,11 @@ impl Collector for Figures {
                 ),
             ],
         )?;
+        counters(
+            "turn_icmp_errors",
+            "ICMP errors that clients were told of",
+            &[(&[], self.sum(|stats| stats.icmp.load(Relaxed)))],
+        )?;
 
         let mut family = encoder.encode_descriptor(
             "turn_requests",
@@ -221,13 +292,24 @@ impl Collector for Figures {
         }
         let mut family = encoder.encode_descriptor(
             "turn_dropped",
-            "Datagrams that came to nothing, by reason",
+            "Datagrams, and connections of peers, that came to nothing, by reason",
             None,
             MetricType::Counter,
         )?;
         for reason in Dropped::ALL {
             let labels = [("reason", reason.as_str())];
             let count = self.sum(|stats| stats.dropped(reason));
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "turn_allocations_ended",
+            "Allocations that ended, by reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for reason in Ended::ALL {
+            let labels = [("reason", reason.as_str())];
+            let count = self.sum(|stats| stats.ended(reason));
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-
-use crate::{ConnectionId, Identity, RoomId, UserId};
+use crate::{ConnectionId, Frame, Identity, RoomId, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberState {
@@ -48,6 +46,9 @@ pub enum CallPresence {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {
+    /// The connection does not listen to the room.
+    #[error("the call of this room is not the connection's")]
+    NoRight,
     /// The sender has left, or another connection of the same user has taken over.
     #[error("the sender is not in the call")]
     NotInCall,
@@ -60,7 +61,7 @@ struct Seat {
     connection: ConnectionId,
     user_id: UserId,
     username: String,
-    taken_over: Bytes,
+    taken_over: fn(RoomId) -> Frame,
     state: MemberState,
 }
 
@@ -70,49 +71,62 @@ impl Seat {
             connection,
             user_id: identity.user_id,
             username: identity.username.clone(),
-            taken_over: identity.taken_over.clone(),
+            taken_over: identity.taken_over,
             state,
         }
     }
 }
 
 /// What joining changed, beside the joiner being active now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Joined {
     Already,
     New,
     /// The user's other connection is out now and is told so.
     TookOverFrom {
         connection: ConnectionId,
-        frame: Bytes,
+        frame: Frame,
     },
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     rooms: HashMap<RoomId, Vec<Seat>>,
+    by_connection: HashMap<ConnectionId, Vec<RoomId>>,
 }
 
 impl Calls {
+    /// Nothing, for a connection that is in the call already.
     pub fn connect(&mut self, room: RoomId, connection: ConnectionId, identity: &Identity) {
+        if self.presence(room, connection) != CallPresence::Out {
+            return;
+        }
         let seat = Seat::new(connection, identity, MemberState::Connecting);
         self.rooms.entry(room).or_default().push(seat);
+        self.by_connection.entry(connection).or_default().push(room);
     }
 
     pub fn join(&mut self, room: RoomId, connection: ConnectionId, identity: &Identity) -> Joined {
         if self.presence(room, connection) == CallPresence::In(MemberState::Active) {
             return Joined::Already;
         }
-        let seats = self.rooms.entry(room).or_default();
-        let old = seats
+        let old = self
+            .seats(room)
             .iter()
-            .position(|seat| seat.user_id == identity.user_id && seat.state == MemberState::Active)
-            .map(|place| seats.remove(place));
-        seats.retain(|seat| seat.connection != connection);
-        seats.push(Seat::new(connection, identity, MemberState::Active));
-        old.map_or(Joined::New, |old| Joined::TookOverFrom {
-            connection: old.connection,
-            frame: old.taken_over,
+            .find(|seat| seat.user_id == identity.user_id && seat.state == MemberState::Active)
+            .map(|seat| (seat.connection, seat.taken_over));
+        if let Some((old, _)) = old {
+            self.leave(room, old);
+        }
+        self.leave(room, connection);
+        let seat = Seat::new(connection, identity, MemberState::Active);
+        self.rooms.entry(room).or_default().push(seat);
+        self.by_connection.entry(connection).or_default().push(room);
+        old.map_or(Joined::New, |(connection, taken_over)| {
+            Joined::TookOverFrom {
+                connection,
+                frame: taken_over(room),
+            }
         })
     }
 
@@ -125,7 +139,33 @@ impl Calls {
                 self.rooms.remove(&room);
             }
         }
+        if let Some(rooms) = self.by_connection.get_mut(&connection) {
+            rooms.retain(|other| *other != room);
+            if rooms.is_empty() {
+                self.by_connection.remove(&connection);
+            }
+        }
         before
+    }
+
+    /// Takes all connections of the user out; where the foremost of them stood.
+    pub fn leave_with_all(&mut self, room: RoomId, user: UserId) -> CallPresence {
+        let mut before = CallPresence::Out;
+        while let Some(connection) = self.connection_of(room, user) {
+            let stood = self.leave(room, connection);
+            if before == CallPresence::Out {
+                before = stood;
+            }
+        }
+        before
+    }
+
+    /// The rooms in whose calls the connection is.
+    pub fn rooms_of(&self, connection: ConnectionId) -> Vec<RoomId> {
+        self.by_connection
+            .get(&connection)
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub fn presence(&self, room: RoomId, connection: ConnectionId) -> CallPresence {

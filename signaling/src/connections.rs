@@ -1,22 +1,18 @@
-//! The connections of this process and their queues: who listens to what, and what waits to be sent.
+//! The connections of this process: who listens to what.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use foldhash::fast::FixedState;
 
 use crate::bus::Event;
+use crate::frame::{Form, Frame};
+use crate::mailbox::Mailbox;
 use crate::{ConnectionId, RoomId, Scope, UserId};
 
 /// Live connections of one user.
 pub const MAX_CONNECTIONS_PER_USER: usize = 64;
-/// Frames that may wait for one connection; of the usual length, they are as many bytes as may wait.
-pub(crate) const MAX_QUEUED_FRAMES: usize = 4096;
-/// Bytes that may wait for one connection, beside a first frame of any length.
-const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 
 /// Why a connection is closed from this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,25 +33,53 @@ pub enum Whom {
     User(UserId),
     /// Those of one sign-in, known by a key that the caller chose.
     SignIn([u8; 32]),
-    /// All that listen to the room's chat or call.
-    Room(RoomId),
-    UserInRoom(RoomId, UserId),
 }
 
 pub(crate) struct Entry {
     pub user: UserId,
     pub sign_in: [u8; 32],
-    pub scope: Scope,
-    pub queue: mpsc::Sender<Bytes>,
-    pub queued_bytes: Arc<AtomicUsize>,
-    pub closing: watch::Sender<Option<CloseReason>>,
+    pub listening: Listening,
+    pub mailbox: Arc<Mailbox>,
 }
+
+pub(crate) enum Listening {
+    To(Scope),
+    Everything(Box<Rooms>),
+}
+
+/// What a connection that listens to everything follows.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    followed: HashSet<RoomId, FixedState>,
+    calls: Vec<RoomId>,
+    /// Until it is told which rooms there are: those that its user has left meanwhile.
+    left: Option<HashSet<RoomId>>,
+}
+
+impl Rooms {
+    /// One that has yet to be told.
+    pub fn unknown() -> Box<Self> {
+        Box::new(Rooms {
+            left: Some(HashSet::new()),
+            ..Rooms::default()
+        })
+    }
+}
+
+struct Listener {
+    user: UserId,
+    form: Form,
+    mailbox: Arc<Mailbox>,
+}
+
+/// Ids are ours, so nobody can choose them to collide.
+type ById<T> = HashMap<ConnectionId, T, FixedState>;
 
 #[derive(Default)]
 pub(crate) struct Connections {
-    entries: HashMap<ConnectionId, Entry>,
-    by_scope: HashMap<Scope, HashSet<ConnectionId>>,
-    by_user: HashMap<UserId, HashSet<ConnectionId>>,
+    entries: ById<Entry>,
+    by_scope: HashMap<Scope, ById<Listener>, FixedState>,
+    by_user: HashMap<UserId, Vec<ConnectionId>, FixedState>,
 }
 
 impl Connections {
@@ -65,16 +89,36 @@ impl Connections {
         if of_user.len() >= MAX_CONNECTIONS_PER_USER {
             return false;
         }
-        of_user.insert(id);
-        self.by_scope.entry(entry.scope).or_default().insert(id);
+        of_user.push(id);
+        if let Listening::To(scope) = entry.listening
+            && scope != Scope::Notifications
+        {
+            hear(&mut self.by_scope, id, &entry, scope);
+        }
         self.entries.insert(id, entry);
         true
     }
 
     pub fn remove(&mut self, id: ConnectionId) {
-        if let Some(entry) = self.entries.remove(&id) {
-            forget(&mut self.by_scope, entry.scope, id);
-            forget(&mut self.by_user, entry.user, id);
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        match entry.listening {
+            Listening::To(scope) => self.unhear(id, scope),
+            Listening::Everything(rooms) => {
+                for room in rooms.followed {
+                    self.unhear(id, Scope::Chat(room));
+                }
+                for room in rooms.calls {
+                    self.unhear(id, Scope::Call(room));
+                }
+            }
+        }
+        if let Some(ids) = self.by_user.get_mut(&entry.user) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_user.remove(&entry.user);
+            }
         }
     }
 
@@ -82,85 +126,215 @@ impl Connections {
         self.entries.len()
     }
 
+    pub fn has(&self, user: UserId) -> bool {
+        self.by_user.contains_key(&user)
+    }
+
     /// The keys of all sign-ins that have a connection.
     pub fn sign_ins(&self) -> HashSet<[u8; 32]> {
         self.entries.values().map(|entry| entry.sign_in).collect()
     }
 
-    pub fn act(&mut self, event: Event) {
+    /// The connection is told which rooms its user takes part in, but for what has changed since it was made.
+    pub fn follow(&mut self, id: ConnectionId, rooms: &[RoomId]) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let Listening::Everything(known) = &mut entry.listening else {
+            return;
+        };
+        let left = known.left.take().unwrap_or_default();
+        let mut new = Vec::new();
+        for room in rooms.iter().filter(|room| !left.contains(room)) {
+            if known.followed.insert(*room) {
+                new.push(*room);
+            }
+        }
+        known.followed.shrink_to_fit();
+        for room in new {
+            hear(&mut self.by_scope, id, entry, Scope::Chat(room));
+        }
+    }
+
+    pub fn follows(&self, id: ConnectionId, room: RoomId) -> bool {
+        match self.entries.get(&id).map(|entry| &entry.listening) {
+            Some(Listening::Everything(rooms)) => rooms.followed.contains(&room),
+            Some(Listening::To(_)) | None => false,
+        }
+    }
+
+    /// Whether the connection may take part in the call of the room; if so it hears it from now on.
+    pub fn hear_call(&mut self, id: ConnectionId, room: RoomId) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return false;
+        };
+        match &mut entry.listening {
+            Listening::To(scope) => *scope == Scope::Call(room),
+            Listening::Everything(rooms) if rooms.followed.contains(&room) => {
+                if !rooms.calls.contains(&room) {
+                    rooms.calls.push(room);
+                    hear(&mut self.by_scope, id, entry, Scope::Call(room));
+                }
+                true
+            }
+            Listening::Everything(_) => false,
+        }
+    }
+
+    /// The opposite of [`Self::hear_call`]; a connection that listens to the call alone goes on.
+    pub fn unhear_call(&mut self, id: ConnectionId, room: RoomId) {
+        if let Some(entry) = self.entries.get_mut(&id)
+            && let Listening::Everything(rooms) = &mut entry.listening
+        {
+            rooms.calls.retain(|other| *other != room);
+            self.unhear(id, Scope::Call(room));
+        }
+    }
+
+    /// Does as `event` says; whom to wake afterwards is added to `wake`.
+    pub fn act(&mut self, event: Event, wake: &mut Vec<Waker>) {
         match event {
             Event::ToScope {
                 scope,
                 except,
                 frame,
             } => {
+                let mut slow = Vec::new();
                 let listening = self.by_scope.get(&scope).into_iter().flatten();
-                let ids = self.such(listening, |entry| Some(entry.user) != except);
-                self.send(&ids, &frame);
+                for (id, listener) in listening {
+                    if Some(listener.user) == except {
+                        continue;
+                    }
+                    match listener.mailbox.push(frame.queued(listener.form)) {
+                        Ok(waker) => wake.extend(waker),
+                        Err(_) => slow.push(*id),
+                    }
+                }
+                for id in slow {
+                    self.close(id, CloseReason::TooSlow, wake);
+                }
             }
             Event::ToUsers { users, frame } => {
-                let theirs = users.iter().filter_map(|user| self.by_user.get(user));
-                let ids = self.such(theirs.flatten(), |entry| {
-                    entry.scope == Scope::Notifications
-                });
-                self.send(&ids, &frame);
-            }
-            Event::ToConnection { connection, frame } => self.send(&[connection], &frame),
-            Event::Close { whom, reason } => {
-                let ids = self.such(self.entries.keys(), |entry| match whom {
-                    Whom::All => true,
-                    Whom::User(user) => entry.user == user,
-                    Whom::SignIn(key) => entry.sign_in == key,
-                    Whom::Room(room) => entry.scope.room() == Some(room),
-                    Whom::UserInRoom(room, user) => {
-                        entry.user == user && entry.scope.room() == Some(room)
+                for user in users.iter() {
+                    for id in self.of_user(*user) {
+                        match self.entries.get(&id).map(|entry| &entry.listening) {
+                            Some(Listening::To(Scope::Notifications)) => {
+                                self.send(id, &frame, Form::Narrow, wake);
+                            }
+                            Some(Listening::Everything(_)) => {
+                                self.send(id, &frame, Form::Wide, wake);
+                            }
+                            _ => {}
+                        }
                     }
-                });
+                }
+            }
+            Event::ToConnection { connection, frame } => {
+                let form = match self.entries.get(&connection).map(|entry| &entry.listening) {
+                    Some(Listening::Everything(_)) => Form::Wide,
+                    _ => Form::Narrow,
+                };
+                self.send(connection, &frame, form, wake);
+            }
+            Event::Entered { room, user } => {
+                for id in self.of_user(user) {
+                    let Some(entry) = self.entries.get_mut(&id) else {
+                        continue;
+                    };
+                    if let Listening::Everything(rooms) = &mut entry.listening {
+                        if let Some(left) = &mut rooms.left {
+                            left.remove(&room);
+                        }
+                        if rooms.followed.insert(room) {
+                            hear(&mut self.by_scope, id, entry, Scope::Chat(room));
+                        }
+                    }
+                }
+            }
+            Event::Left { room, user } => {
+                for id in self.of_user(user) {
+                    let Some(entry) = self.entries.get_mut(&id) else {
+                        continue;
+                    };
+                    match &mut entry.listening {
+                        Listening::To(scope) if scope.room() == Some(room) => {
+                            self.close(id, CloseReason::NoRight, wake);
+                        }
+                        Listening::To(_) => {}
+                        Listening::Everything(rooms) => {
+                            rooms.followed.remove(&room);
+                            rooms.calls.retain(|other| *other != room);
+                            if let Some(left) = &mut rooms.left {
+                                left.insert(room);
+                            }
+                            self.unhear(id, Scope::Chat(room));
+                            self.unhear(id, Scope::Call(room));
+                        }
+                    }
+                }
+            }
+            Event::Close { whom, reason } => {
+                let ids: Vec<ConnectionId> = match whom {
+                    Whom::All => self.entries.keys().copied().collect(),
+                    Whom::User(user) => self.of_user(user),
+                    Whom::SignIn(key) => {
+                        let theirs = self
+                            .entries
+                            .iter()
+                            .filter(|(_, entry)| entry.sign_in == key);
+                        theirs.map(|(id, _)| *id).collect()
+                    }
+                };
                 for id in ids {
-                    self.close(id, reason);
+                    self.close(id, reason, wake);
                 }
             }
         }
     }
 
-    fn such<'a>(
-        &self,
-        ids: impl Iterator<Item = &'a ConnectionId>,
-        wanted: impl Fn(&Entry) -> bool,
-    ) -> Vec<ConnectionId> {
-        ids.filter(|id| self.entries.get(id).is_some_and(&wanted))
-            .copied()
-            .collect()
+    fn of_user(&self, user: UserId) -> Vec<ConnectionId> {
+        self.by_user.get(&user).cloned().unwrap_or_default()
     }
 
-    fn send(&mut self, ids: &[ConnectionId], frame: &Bytes) {
-        for &id in ids {
-            let Some(entry) = self.entries.get(&id) else {
-                continue;
-            };
-            let waiting = entry.queued_bytes.load(Ordering::Relaxed);
-            let fits = waiting == 0 || waiting.saturating_add(frame.len()) <= MAX_QUEUED_BYTES;
-            // Counted before it is queued: the other side subtracts as soon as it takes it.
-            entry.queued_bytes.fetch_add(frame.len(), Ordering::Relaxed);
-            if !fits || entry.queue.try_send(frame.clone()).is_err() {
-                self.close(id, CloseReason::TooSlow);
+    fn send(&mut self, id: ConnectionId, frame: &Frame, form: Form, wake: &mut Vec<Waker>) {
+        if let Some(entry) = self.entries.get(&id) {
+            match entry.mailbox.push(frame.queued(form)) {
+                Ok(waker) => wake.extend(waker),
+                Err(_) => self.close(id, CloseReason::TooSlow, wake),
             }
         }
     }
 
-    fn close(&mut self, id: ConnectionId, reason: CloseReason) {
+    fn close(&mut self, id: ConnectionId, reason: CloseReason, wake: &mut Vec<Waker>) {
         if let Some(entry) = self.entries.get(&id) {
-            entry.closing.send_replace(Some(reason));
+            wake.extend(entry.mailbox.close(reason));
         }
         self.remove(id);
     }
-}
 
-fn forget<K: Eq + Hash>(index: &mut HashMap<K, HashSet<ConnectionId>>, key: K, id: ConnectionId) {
-    if let Some(ids) = index.get_mut(&key) {
-        ids.remove(&id);
-        if ids.is_empty() {
-            index.remove(&key);
+    fn unhear(&mut self, id: ConnectionId, scope: Scope) {
+        if let Some(listeners) = self.by_scope.get_mut(&scope) {
+            listeners.remove(&id);
+            if listeners.is_empty() {
+                self.by_scope.remove(&scope);
+            }
         }
     }
+}
+
+fn hear(
+    by_scope: &mut HashMap<Scope, ById<Listener>, FixedState>,
+    id: ConnectionId,
+    entry: &Entry,
+    scope: Scope,
+) {
+    let listener = Listener {
+        user: entry.user,
+        form: match entry.listening {
+            Listening::To(_) => Form::Narrow,
+            Listening::Everything(_) => Form::Wide,
+        },
+        mailbox: Arc::clone(&entry.mailbox),
+    };
+    by_scope.entry(scope).or_default().insert(id, listener);
 }

@@ -5,42 +5,25 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::Notify;
 
 use crate::bus::{Bus, Event};
 use crate::calls::{Calls, Joined};
-use crate::connections::{Connections, Entry, MAX_QUEUED_FRAMES};
+use crate::connections::{Connections, Entry, Listening, Rooms};
+use crate::mailbox::Mailbox;
 use crate::{
-    CallMember, CallPresence, CallState, CloseReason, ConnectionId, MemberState, RoomId, Scope,
-    SignalError, UserId, Whom,
+    CallMember, CallPresence, CallState, CloseReason, Connection, ConnectionId, Frame, Identity,
+    MemberState, RoomId, Scope, SignalError, UserId, Whom,
 };
 
 /// How what happens in a call is written; the hub itself knows no format.
 pub trait CallFrames: Send + Sync + 'static {
-    fn user_joined(&self, user_id: UserId, username: &str) -> Bytes;
-    fn user_left(&self, user_id: UserId) -> Bytes;
-    fn call_state(&self, state: &CallState) -> Bytes;
-}
-
-/// Who is behind a connection.
-#[derive(Clone)]
-pub struct Identity {
-    pub user_id: UserId,
-    pub username: String,
-    /// Key of the sign-in, for [`Whom::SignIn`].
-    pub sign_in: [u8; 32],
-    /// What this connection is sent when another one of the same user takes its call over.
-    pub taken_over: Bytes,
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user {}", self.user_id)
-    }
+    fn user_joined(&self, room: RoomId, user_id: UserId, username: &str) -> Frame;
+    fn user_left(&self, room: RoomId, user_id: UserId) -> Frame;
+    fn call_state(&self, room: RoomId, state: &CallState) -> Frame;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +51,13 @@ impl Hub {
     pub fn new(bus: Arc<dyn Bus>, frames: Box<dyn CallFrames>) -> Arc<Self> {
         let connections = Arc::new(Mutex::new(Connections::default()));
         let listening = Arc::clone(&connections);
-        bus.attach(Box::new(move |event| lock(&listening).act(event)));
+        bus.attach(Box::new(move |event| {
+            let mut wake = Vec::new();
+            lock(&listening).act(event, &mut wake);
+            for waker in wake {
+                waker.wake();
+            }
+        }));
         Arc::new(Hub {
             bus,
             frames,
@@ -87,45 +76,66 @@ impl Hub {
         identity: Identity,
         scope: Scope,
     ) -> Result<Connection, TooManyConnections> {
+        self.add(identity, Some(scope), Listening::To(scope))
+    }
+
+    /// From now on what concerns the user, whatever the room, is queued; that of rooms once the connection is told
+    /// which they are, by [`Connection::follow`], or he enters one. The caller looks that up *after* this.
+    pub fn connect_to_everything(
+        self: &Arc<Self>,
+        identity: Identity,
+    ) -> Result<Connection, TooManyConnections> {
+        self.add(identity, None, Listening::Everything(Rooms::unknown()))
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        identity: Identity,
+        scope: Option<Scope>,
+        listening: Listening,
+    ) -> Result<Connection, TooManyConnections> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (queue, frames) = mpsc::channel(MAX_QUEUED_FRAMES);
-        let (closing, closed) = watch::channel(None);
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let mailbox = Arc::new(Mailbox::default());
         let entry = Entry {
             user: identity.user_id,
             sign_in: identity.sign_in,
-            scope,
-            queue,
-            queued_bytes: Arc::clone(&queued_bytes),
-            closing,
+            listening,
+            mailbox: Arc::clone(&mailbox),
         };
         if !lock(&self.connections).add(id, entry) {
             return Err(TooManyConnections);
         }
-        Ok(Connection {
-            hub: Arc::clone(self),
+        Ok(Connection::new(
+            Arc::clone(self),
             id,
             identity,
             scope,
-            frames,
-            queued_bytes,
-            closed,
-        })
+            mailbox,
+        ))
     }
 
-    pub fn send_to_scope(&self, scope: Scope, frame: Bytes) {
+    pub fn send_to_scope(&self, scope: Scope, frame: impl Into<Arc<Frame>>) {
         self.bus.publish(Event::ToScope {
             scope,
             except: None,
-            frame,
+            frame: frame.into(),
+        });
+    }
+
+    /// As [`Self::send_to_scope`], but for the connections of one user.
+    pub fn send_to_others(&self, scope: Scope, except: UserId, frame: impl Into<Arc<Frame>>) {
+        self.bus.publish(Event::ToScope {
+            scope,
+            except: Some(except),
+            frame: frame.into(),
         });
     }
 
     /// To the notifications of these users.
-    pub fn notify(&self, users: impl Into<Arc<[UserId]>>, frame: Bytes) {
+    pub fn notify(&self, users: impl Into<Arc<[UserId]>>, frame: impl Into<Arc<Frame>>) {
         self.bus.publish(Event::ToUsers {
             users: users.into(),
-            frame,
+            frame: frame.into(),
         });
     }
 
@@ -133,8 +143,27 @@ impl Hub {
         self.bus.publish(Event::Close { whom, reason });
     }
 
+    /// The user takes part in the room: connections that listen to everything of his hear it from now on.
+    pub fn entered(&self, room: RoomId, user: UserId) {
+        self.bus.publish(Event::Entered { room, user });
+    }
+
+    /// The user takes part in the room no more: connections that listen to it alone are closed, others hear nothing
+    /// of it, and he is out of its call.
+    pub fn left(&self, room: RoomId, user: UserId) {
+        let mut calls = lock(&self.calls);
+        self.bus.publish(Event::Left { room, user });
+        let before = calls.leave_with_all(room, user);
+        self.tell_of_leaving(room, user, before, &calls);
+    }
+
     pub fn connection_count(&self) -> usize {
         lock(&self.connections).len()
+    }
+
+    /// Whether the user has a connection, whatever it listens to.
+    pub fn has_connections(&self, user: UserId) -> bool {
+        lock(&self.connections).has(user)
     }
 
     /// Keys of all sign-ins that have a connection here.
@@ -162,147 +191,116 @@ impl Hub {
         self.call_changed.notify_one();
     }
 
-    fn to_others(&self, room: RoomId, user: UserId, frame: Bytes) {
-        self.bus.publish(Event::ToScope {
-            scope: Scope::Call(room),
-            except: Some(user),
-            frame,
-        });
-    }
-
     fn publish_state(&self, room: RoomId, calls: &Calls) {
-        let frame = self.frames.call_state(&calls.state(room));
+        let frame = self.frames.call_state(room, &calls.state(room));
         self.send_to_scope(Scope::Call(room), frame);
     }
-}
 
-/// One live connection. Dropping it is losing it: it leaves its call and hears nothing more.
-pub struct Connection {
-    hub: Arc<Hub>,
-    id: ConnectionId,
-    identity: Identity,
-    scope: Scope,
-    frames: mpsc::Receiver<Bytes>,
-    queued_bytes: Arc<AtomicUsize>,
-    closed: watch::Receiver<Option<CloseReason>>,
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {} of {:?}", self.id, self.identity)
-    }
-}
-
-impl Connection {
-    pub fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    pub fn scope(&self) -> Scope {
-        self.scope
-    }
-
-    /// The next frame for this connection; `None` once it is closed. Cancel safe.
-    pub async fn next_frame(&mut self) -> Option<Bytes> {
-        let frame = self.frames.recv().await?;
-        self.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
-        Some(frame)
-    }
-
-    /// A future that ends when this side closes the connection; it borrows nothing.
-    pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + use<> {
-        let mut closed = self.closed.clone();
-        async move {
-            match closed.wait_for(Option::is_some).await.map(|reason| *reason) {
-                Ok(Some(reason)) => reason,
-                // Removed without a reason: that happens by dropping only, and then nobody waits here.
-                Ok(None) | Err(_) => std::future::pending().await,
-            }
+    fn tell_of_leaving(&self, room: RoomId, user: UserId, before: CallPresence, calls: &Calls) {
+        if before == CallPresence::In(MemberState::Active) {
+            let frame = self.frames.user_left(room, user);
+            self.send_to_others(Scope::Call(room), user, frame);
+            self.call_has_changed(room);
+        }
+        if before != CallPresence::Out {
+            self.publish_state(room, calls);
         }
     }
+}
 
-    /// Queues a frame for this connection alone.
-    pub fn send(&self, frame: Bytes) {
-        self.hub.bus.publish(Event::ToConnection {
-            connection: self.id,
-            frame,
+// What connections do.
+impl Hub {
+    pub(crate) fn follow(&self, id: ConnectionId, rooms: &[RoomId]) {
+        lock(&self.connections).follow(id, rooms);
+    }
+
+    pub(crate) fn follows(&self, id: ConnectionId, room: RoomId) -> bool {
+        lock(&self.connections).follows(id, room)
+    }
+
+    pub(crate) fn send_to(&self, connection: ConnectionId, frame: Frame) {
+        self.bus.publish(Event::ToConnection {
+            connection,
+            frame: frame.into(),
         });
     }
 
-    /// The user has opened the call and is shown as connecting. Nothing happens outside of a [`Scope::Call`].
-    pub fn open_call(&self) {
-        let Scope::Call(room) = self.scope else {
-            return;
-        };
-        let mut calls = lock(&self.hub.calls);
-        calls.connect(room, self.id, &self.identity);
-        self.hub.publish_state(room, &calls);
+    pub(crate) fn open_call(
+        &self,
+        id: ConnectionId,
+        identity: &Identity,
+        room: RoomId,
+    ) -> Result<(), SignalError> {
+        let mut calls = lock(&self.calls);
+        if !lock(&self.connections).hear_call(id, room) {
+            return Err(SignalError::NoRight);
+        }
+        calls.connect(room, id, identity);
+        self.publish_state(room, &calls);
+        Ok(())
     }
 
-    /// The user becomes active with this connection.
-    pub fn join_call(&self) {
-        let Scope::Call(room) = self.scope else {
-            return;
-        };
-        let hub = &self.hub;
+    pub(crate) fn join_call(
+        &self,
+        id: ConnectionId,
+        identity: &Identity,
+        room: RoomId,
+    ) -> Result<(), SignalError> {
         let Identity {
             user_id, username, ..
-        } = &self.identity;
-        let mut calls = lock(&hub.calls);
-        let joined = calls.join(room, self.id, &self.identity);
-        let is_new = joined != Joined::Already;
+        } = identity;
+        let mut calls = lock(&self.calls);
+        if !lock(&self.connections).hear_call(id, room) {
+            return Err(SignalError::NoRight);
+        }
+        let joined = calls.join(room, id, identity);
+        let is_new = !matches!(joined, Joined::Already);
+        let others = |frame| self.send_to_others(Scope::Call(room), *user_id, frame);
         if let Joined::TookOverFrom { connection, frame } = joined {
-            hub.bus.publish(Event::ToConnection { connection, frame });
+            self.send_to(connection, frame);
             // The others' peer connections lead to the old one.
-            hub.to_others(room, *user_id, hub.frames.user_left(*user_id));
+            others(self.frames.user_left(room, *user_id));
         }
         if is_new {
-            hub.to_others(room, *user_id, hub.frames.user_joined(*user_id, username));
-            hub.call_has_changed(room);
+            others(self.frames.user_joined(room, *user_id, username));
+            self.call_has_changed(room);
         }
-        hub.publish_state(room, &calls);
+        self.publish_state(room, &calls);
+        Ok(())
     }
 
-    pub fn leave_call(&self) {
-        let Scope::Call(room) = self.scope else {
-            return;
-        };
-        let hub = &self.hub;
-        let mut calls = lock(&hub.calls);
-        let before = calls.leave(room, self.id);
-        if before == CallPresence::In(MemberState::Active) {
-            let user_id = self.identity.user_id;
-            hub.to_others(room, user_id, hub.frames.user_left(user_id));
-            hub.call_has_changed(room);
-        }
-        if before != CallPresence::Out {
-            hub.publish_state(room, &calls);
+    pub(crate) fn leave_call(&self, id: ConnectionId, user: UserId, room: RoomId) {
+        let mut calls = lock(&self.calls);
+        let before = calls.leave(room, id);
+        self.tell_of_leaving(room, user, before, &calls);
+        lock(&self.connections).unhear_call(id, room);
+    }
+
+    pub(crate) fn lose(&self, id: ConnectionId, user: UserId) {
+        let mut calls = lock(&self.calls);
+        lock(&self.connections).remove(id);
+        for room in calls.rooms_of(id) {
+            let before = calls.leave(room, id);
+            self.tell_of_leaving(room, user, before, &calls);
         }
     }
 
-    /// Sends `frame` to the connection with which `target` is in the same call, and to no other.
-    pub fn signal(&self, target: UserId, frame: Bytes) -> Result<(), SignalError> {
-        let Scope::Call(room) = self.scope else {
-            return Err(SignalError::NotInCall);
-        };
-        let calls = lock(&self.hub.calls);
-        if calls.presence(room, self.id) == CallPresence::Out {
+    pub(crate) fn signal(
+        &self,
+        id: ConnectionId,
+        room: RoomId,
+        target: UserId,
+        frame: Frame,
+    ) -> Result<(), SignalError> {
+        let calls = lock(&self.calls);
+        if calls.presence(room, id) == CallPresence::Out {
             return Err(SignalError::NotInCall);
         }
         let connection = calls
             .connection_of(room, target)
             .ok_or(SignalError::TargetNotInCall)?;
-        self.hub
-            .bus
-            .publish(Event::ToConnection { connection, frame });
+        self.send_to(connection, frame);
         Ok(())
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        lock(&self.hub.connections).remove(self.id);
-        self.leave_call();
     }
 }
 

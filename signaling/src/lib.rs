@@ -12,19 +12,24 @@
 
 pub mod bus;
 mod calls;
+mod connection;
 mod connections;
+mod frame;
 mod hub;
+mod mailbox;
 
 pub use calls::{CallMember, CallPresence, CallState, MemberState, SignalError};
+pub use connection::{Connection, Identity};
 pub use connections::{CloseReason, MAX_CONNECTIONS_PER_USER, Whom};
-pub use hub::{CallFrames, Connection, Hub, Identity, TooManyConnections};
+pub use frame::{Form, Frame, Queued};
+pub use hub::{CallFrames, Hub, TooManyConnections};
 
 pub type UserId = i64;
 pub type RoomId = i64;
 /// One live connection; never given out twice by a process.
 pub type ConnectionId = u64;
 
-/// What a connection listens to.
+/// What a connection listens to, unless to everything of its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Messages and read marks of a room.

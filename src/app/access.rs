@@ -1,6 +1,6 @@
 //! Who may use the server, in memory: for those who cannot wait for a database, such as the relay.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
@@ -10,9 +10,9 @@ use tokio::sync::broadcast;
 /// Losses that a subscriber may be behind with before it is told that it missed some.
 const MAX_BEHIND: usize = 1024;
 
-/// A snapshot of all users that are neither blocked nor deleted.
+/// A snapshot of all users that are neither blocked nor deleted, each with the epoch of his sign-ins.
 pub struct UserAccess {
-    allowed: RwLock<HashSet<UserId>>,
+    allowed: RwLock<HashMap<UserId, i64>>,
     lost: broadcast::Sender<UserId>,
 }
 
@@ -23,18 +23,20 @@ impl fmt::Debug for UserAccess {
 }
 
 impl UserAccess {
-    pub(super) fn new(allowed: impl IntoIterator<Item = UserId>) -> Self {
+    pub(super) fn new(allowed: impl IntoIterator<Item = (UserId, i64)>) -> Self {
         UserAccess {
             allowed: RwLock::new(allowed.into_iter().collect()),
             lost: broadcast::Sender::new(MAX_BEHIND),
         }
     }
 
-    pub fn is_allowed(&self, user: UserId) -> bool {
+    /// `None`: may not use the server. What was made in an earlier epoch is void.
+    pub fn epoch(&self, user: UserId) -> Option<i64> {
         self.allowed
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .contains(&user)
+            .get(&user)
+            .copied()
     }
 
     pub fn count(&self) -> usize {
@@ -44,25 +46,30 @@ impl UserAccess {
             .len()
     }
 
-    /// Every user that loses access from now on, after [`Self::is_allowed`] says so. Who is told that he lagged
-    /// behind asks `is_allowed` about everyone he knows.
+    /// Every user that from now on loses access, or what was made in his last epoch, after [`Self::epoch`] says so.
+    /// Who is told that he lagged behind asks about everyone he knows.
     pub fn losses(&self) -> broadcast::Receiver<UserId> {
         self.lost.subscribe()
     }
 
-    /// Takes over a new snapshot, tells the subscribers who has lost access, and returns them.
-    pub(super) fn replace(&self, allowed: impl IntoIterator<Item = UserId>) -> Vec<UserId> {
-        let new: HashSet<UserId> = allowed.into_iter().collect();
-        let lost: Vec<UserId> = {
+    /// Takes over a new snapshot, tells the subscribers who has lost what, and returns those who may no longer use
+    /// the server.
+    pub(super) fn replace(&self, allowed: impl IntoIterator<Item = (UserId, i64)>) -> Vec<UserId> {
+        let new: HashMap<UserId, i64> = allowed.into_iter().collect();
+        let old = {
             let mut current = self.allowed.write().unwrap_or_else(PoisonError::into_inner);
-            let old = std::mem::replace(&mut *current, new);
-            old.difference(&current).copied().collect()
+            std::mem::replace(&mut *current, new.clone())
         };
-        for &user in &lost {
+        let changed = old
+            .iter()
+            .filter(|(user, epoch)| new.get(user) != Some(epoch));
+        for (&user, _) in changed {
             // Nobody subscribed is fine.
             let _ = self.lost.send(user);
         }
-        lost
+        old.into_keys()
+            .filter(|user| !new.contains_key(user))
+            .collect()
     }
 }
 
@@ -71,14 +78,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_drops_out_of_the_snapshot_is_announced_once() {
-        let access = UserAccess::new([1, 2, 3]);
+    fn who_drops_out_of_the_snapshot_or_begins_an_epoch_is_announced_once() {
+        let access = UserAccess::new([(1, 0), (2, 0), (3, 5)]);
         let mut losses = access.losses();
-        assert_eq!(access.replace([1, 3, 4]), [2]);
-        assert!(!access.is_allowed(2));
-        assert!(access.is_allowed(4));
+        assert_eq!(access.replace([(1, 0), (3, 5), (4, 0)]), [2]);
+        assert_eq!((access.epoch(2), access.epoch(3)), (None, Some(5)));
         assert_eq!(losses.try_recv(), Ok(2));
-        access.replace([1, 3, 4]);
+        assert!(losses.try_recv().is_err());
+        assert!(access.replace([(1, 0), (3, 6), (4, 0)]).is_empty());
+        assert_eq!(losses.try_recv(), Ok(3));
+        access.replace([(1, 0), (3, 6), (4, 0)]);
         assert!(losses.try_recv().is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use moznods_signaling::{CallState, Connection, SignalError};
 use moznods_storage::{RoomId, User, UserId};
 
+use super::roles::Act;
 use super::{App, RETRY, Refusal, Result};
 use crate::wire::{self, Signal};
 
@@ -18,25 +19,29 @@ impl App {
     }
 
     /// Passes a description or a candidate to its target. Who sent it is what the server knows, not what it says.
-    pub fn pass_signal(&self, connection: &Connection, signal: &Signal) -> Result<()> {
+    pub fn pass_signal(
+        &self,
+        connection: &Connection,
+        room: RoomId,
+        signal: &Signal,
+    ) -> Result<()> {
         let from = connection.identity();
         let frame = wire::signal(signal, from.user_id, &from.username);
-        Ok(connection.signal(signal.target, frame)?)
+        Ok(connection.signal(room, signal.target, frame.in_room(room))?)
     }
 
-    /// Asks a member to speak; the owner of the room may.
+    /// Asks a member to speak.
     pub async fn request_mic(
         &self,
+        user: &User,
         connection: &Connection,
         room: RoomId,
         target: UserId,
     ) -> Result<()> {
+        self.may(user, room, Act::AskToSpeak).await?;
         let from = connection.identity();
-        if self.existing(room).await?.owner_id != from.user_id {
-            return Err(Refusal::OwnerOnly.into());
-        }
         let frame = wire::request_mic(from.user_id, &from.username);
-        Ok(connection.signal(target, frame)?)
+        Ok(connection.signal(room, target, frame.in_room(room))?)
     }
 
     /// Tells the participants of a room, wherever they are, who is in its call.
@@ -46,9 +51,11 @@ impl App {
             while let Some(room) = rooms.pop_first() {
                 match self.store.participant_ids(room).await {
                     Ok(participants) => {
-                        let active = self.hub.call_state(room).active_names();
+                        let state = self.hub.call_state(room);
+                        self.push.call(room, &state);
+                        let active = state.active_names();
                         self.hub
-                            .notify(participants, wire::room_presence(room, &active));
+                            .notify(participants, wire::room_presence(room, &active).anywhere());
                     }
                     Err(error) => {
                         tracing::error!(%error, room, "cannot announce a call");
@@ -65,6 +72,7 @@ impl App {
 impl From<SignalError> for super::Error {
     fn from(error: SignalError) -> Self {
         match error {
+            SignalError::NoRight => Refusal::NotParticipant.into(),
             SignalError::NotInCall => Refusal::NotInCall.into(),
             SignalError::TargetNotInCall => Refusal::TargetNotInCall.into(),
         }

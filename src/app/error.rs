@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use moznods_storage::StorageError;
+use moznods_storage::{MAX_PUSH_SUBSCRIPTIONS, MAX_REACTIONS, StorageError};
 
 use crate::i18n::{self, Lang};
 
@@ -36,13 +36,46 @@ pub enum Problem {
     UsernameTaken,
     EmailTaken,
     WrongInviteCode,
+    WrongPassword,
+    WrongCode,
+    /// It has been used, has ended, or a newer one was made.
+    ResetLinkVoid,
     WrongSetupToken,
     InvitationInvalid,
     /// A whole number of hours up to this.
     Hours(usize),
     NoSuchUser,
     NotOneself,
-    NoFiles,
+    NoSuchFile,
+    /// More files than this.
+    TooManyFiles(usize),
+    EmptyFile,
+    NotAPicture,
+    /// More megapixels than this.
+    PictureTooLarge(usize),
+    NotAMonth,
+    NotPushEndpoint,
+    PrivateAddress,
+    /// The one of this name.
+    NotPushKey(&'static str),
+    NotPushMessages,
+    InThePast,
+    /// There are as many as there may be.
+    TooMany(usize),
+    /// 1 to this many printable ASCII characters.
+    ClientId(usize),
+    /// Of another room.
+    ClientIdTaken,
+    NoSuchMessage,
+    NotAnEmoji,
+    /// At most this many different ones.
+    TooManyReactions(usize),
+    Number,
+    OneCursor,
+    /// A whole number up to this.
+    Uses(usize),
+    /// A time that is over.
+    Past,
 }
 
 impl Problem {
@@ -56,13 +89,36 @@ impl Problem {
             Problem::NotAnEmail => ("field_not_an_email", None),
             Problem::UsernameTaken => ("field_username_taken", None),
             Problem::EmailTaken => ("field_email_taken", None),
+            Problem::WrongPassword => ("field_wrong_password", None),
+            Problem::WrongCode => ("field_wrong_code", None),
+            Problem::ResetLinkVoid => ("field_reset_link_void", None),
             Problem::WrongInviteCode => ("field_wrong_invite_code", None),
             Problem::WrongSetupToken => ("field_wrong_setup_token", None),
             Problem::InvitationInvalid => ("field_invitation_invalid", None),
             Problem::Hours(limit) => ("field_hours", Some(limit)),
             Problem::NoSuchUser => ("field_no_such_user", None),
             Problem::NotOneself => ("field_not_oneself", None),
-            Problem::NoFiles => ("field_no_files", None),
+            Problem::TooManyFiles(limit) => ("field_too_many_files", Some(limit)),
+            Problem::EmptyFile => ("field_empty_file", None),
+            Problem::NotAPicture => ("field_not_a_picture", None),
+            Problem::PictureTooLarge(limit) => ("field_picture_too_large", Some(limit)),
+            Problem::NoSuchFile => ("field_no_such_file", None),
+            Problem::NotAMonth => ("field_not_a_month", None),
+            Problem::NotPushEndpoint => ("field_not_push_endpoint", None),
+            Problem::PrivateAddress => ("field_private_address", None),
+            Problem::NotPushKey(_) => ("field_not_push_key", None),
+            Problem::NotPushMessages => ("field_not_push_messages", None),
+            Problem::InThePast => ("field_in_the_past", None),
+            Problem::TooMany(limit) => ("field_too_many", Some(limit)),
+            Problem::ClientId(limit) => ("field_client_id", Some(limit)),
+            Problem::ClientIdTaken => ("field_client_id_taken", None),
+            Problem::NoSuchMessage => ("field_no_such_message", None),
+            Problem::NotAnEmoji => ("field_not_an_emoji", None),
+            Problem::TooManyReactions(limit) => ("field_too_many_reactions", Some(limit)),
+            Problem::Number => ("field_number", None),
+            Problem::OneCursor => ("field_one_cursor", None),
+            Problem::Uses(limit) => ("field_uses", Some(limit)),
+            Problem::Past => ("field_past", None),
         }
     }
 
@@ -76,28 +132,75 @@ impl Problem {
 pub enum Refusal {
     AuthenticationRequired,
     InvalidCredentials,
+    /// Where there is no password, a sign-in of just now proves who asks.
+    SignInAgain,
+    /// The password was right.
+    SecondFactorRequired,
+    WrongCode,
+    SecondFactorOn,
+    SecondFactorOff,
+    LastAdmin,
+    /// Begun in another browser, too long ago, or used.
+    OidcState,
+    /// The user has not agreed.
+    OidcDenied,
+    OidcFailed,
+    OidcUnavailable,
+    /// It is linked to another account, or the account to another one.
+    OidcTaken,
+    OnlyWayIn,
     AccountBlocked,
     RegistrationClosed,
     NotParticipant,
     OwnerOnly,
+    /// The owner may as well.
+    ModeratorOnly,
+    /// The other one is as much in the room, or more.
+    NotAbove,
+    AuthorOnly,
+    AdminOnly,
     /// A direct room stays with its two people.
     DirectRoom,
     InvitationRequired,
     AlreadyParticipant,
+    /// From this room.
+    Banned,
+    RoomFull,
+    TooManyRooms,
+    TooManyInvitations,
     NotFound,
     NotInCall,
     TargetNotInCall,
     /// More passwords wait to be checked than can be.
     Overloaded,
+    RelayNotRunning,
+    /// Of files.
+    QuotaExceeded,
+    /// More bytes than this.
+    FileTooLarge(u64),
+    /// Of a type that is not taken here.
+    FileType,
+    /// The content is not what name or declared type say.
+    FileContradiction,
+    /// The disk has no space for what was to be kept.
+    StorageFull,
+    /// Nothing is pushed here.
+    PushOff,
 }
 
 impl Refusal {
     /// The machine word that clients may rely on.
     pub fn code(self) -> &'static str {
         match self {
-            Refusal::NotParticipant | Refusal::OwnerOnly | Refusal::DirectRoom => {
-                "permission_denied"
-            }
+            Refusal::NotParticipant
+            | Refusal::OwnerOnly
+            | Refusal::ModeratorOnly
+            | Refusal::NotAbove
+            | Refusal::AuthorOnly
+            | Refusal::AdminOnly
+            | Refusal::DirectRoom => "permission_denied",
+            Refusal::FileTooLarge(_) => "payload_too_large",
+            Refusal::FileType | Refusal::FileContradiction => "unsupported_media_type",
             other => other.key(),
         }
     }
@@ -105,23 +208,55 @@ impl Refusal {
     fn key(self) -> &'static str {
         match self {
             Refusal::AuthenticationRequired => "authentication_required",
+            Refusal::SignInAgain => "sign_in_again",
+            Refusal::SecondFactorRequired => "second_factor_required",
+            Refusal::WrongCode => "wrong_code",
+            Refusal::SecondFactorOn => "second_factor_on",
+            Refusal::SecondFactorOff => "second_factor_off",
+            Refusal::LastAdmin => "last_admin",
+            Refusal::OidcState => "oidc_state",
+            Refusal::OidcDenied => "oidc_denied",
+            Refusal::OidcFailed => "oidc_failed",
+            Refusal::OidcUnavailable => "oidc_unavailable",
+            Refusal::OidcTaken => "oidc_taken",
+            Refusal::OnlyWayIn => "only_way_in",
             Refusal::InvalidCredentials => "invalid_credentials",
             Refusal::AccountBlocked => "account_blocked",
             Refusal::RegistrationClosed => "registration_closed",
             Refusal::NotParticipant => "not_participant",
             Refusal::OwnerOnly => "owner_only",
+            Refusal::ModeratorOnly => "moderator_only",
+            Refusal::NotAbove => "not_above",
+            Refusal::AuthorOnly => "author_only",
+            Refusal::AdminOnly => "admin_only",
             Refusal::DirectRoom => "direct_room",
             Refusal::InvitationRequired => "invitation_required",
             Refusal::AlreadyParticipant => "already_participant",
+            Refusal::Banned => "banned",
+            Refusal::RoomFull => "room_full",
+            Refusal::TooManyRooms => "too_many_rooms",
+            Refusal::TooManyInvitations => "too_many_invitations",
             Refusal::NotFound => "not_found",
             Refusal::NotInCall => "not_in_call",
             Refusal::TargetNotInCall => "target_not_in_call",
             Refusal::Overloaded => "overloaded",
+            Refusal::RelayNotRunning => "relay_not_running",
+            Refusal::QuotaExceeded => "quota_exceeded",
+            Refusal::FileTooLarge(_) => "file_too_large",
+            Refusal::FileType => "file_type",
+            Refusal::FileContradiction => "file_contradiction",
+            Refusal::StorageFull => "storage_full",
+            Refusal::PushOff => "push_off",
         }
     }
 
     pub fn text(self, lang: Lang) -> String {
-        i18n::text(lang, self.key(), None)
+        let limit = match self {
+            // In KiB, as numbers of bytes are not read.
+            Refusal::FileTooLarge(bytes) => usize::try_from(bytes / 1024).ok(),
+            _ => None,
+        };
+        i18n::text(lang, self.key(), limit)
     }
 }
 
@@ -143,9 +278,32 @@ impl From<StorageError> for Error {
             StorageError::UsernameTaken => Error::field("username", Problem::UsernameTaken),
             StorageError::EmailTaken => Error::field("email", Problem::EmailTaken),
             StorageError::AdminExists => Error::field("setup_token", Problem::WrongSetupToken),
+            StorageError::NoSuchFile => Error::field("attachment_ids", Problem::NoSuchFile),
+            StorageError::QuotaExceeded => Refusal::QuotaExceeded.into(),
+            StorageError::SecondFactorOn => Refusal::SecondFactorOn.into(),
+            StorageError::TooManyPushSubscriptions => {
+                Error::field("endpoint", Problem::TooMany(MAX_PUSH_SUBSCRIPTIONS))
+            }
+            StorageError::NoSuchReply => Error::field("reply_to", Problem::NoSuchMessage),
+            StorageError::ClientIdTaken => Error::field("client_id", Problem::ClientIdTaken),
+            StorageError::TooManyReactions => {
+                let limit = usize::try_from(MAX_REACTIONS).unwrap_or_default();
+                Error::field("emoji", Problem::TooManyReactions(limit))
+            }
             StorageError::NotFound => Refusal::NotFound.into(),
+            StorageError::Full => Refusal::StorageFull.into(),
+            StorageError::Banned => Refusal::Banned.into(),
+            StorageError::RoomFull => Refusal::RoomFull.into(),
+            StorageError::TooManyRooms => Refusal::TooManyRooms.into(),
+            StorageError::TooManyInvitations => Refusal::TooManyInvitations.into(),
             other => Error::Storage(other),
         }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        StorageError::from(error).into()
     }
 }
 

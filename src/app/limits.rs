@@ -5,6 +5,18 @@ pub const EMAIL: usize = 254;
 pub const DISPLAY_NAME: usize = 150;
 pub const PASSWORD_MIN: usize = 8;
 pub const PASSWORD_MAX: usize = 1024;
+pub const DEVICE_NAME: usize = 100;
 pub const ROOM_NAME: usize = 255;
+pub const TOPIC: usize = 1000;
 pub const MESSAGE: usize = 8000;
+pub const PUSH_ENDPOINT: usize = 2048;
+/// Files of one message.
+pub const ATTACHMENTS: usize = 10;
+pub const CLIENT_ID: usize = 64;
 pub const INVITATION_HOURS: usize = 8760;
+/// How many one invitation may let in.
+pub const INVITATION_USES: i64 = 1000;
+/// To one room, that can still be used.
+pub const INVITATIONS: i64 = 100;
+pub const BAN_REASON: usize = 300;
+pub const SEARCH: usize = 100;

@@ -20,6 +20,12 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// Why an upload was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    pub reason: &'static str,
+}
+
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
@@ -28,6 +34,9 @@ pub struct Metrics {
     pub messages: Counter,
     pub users: Gauge,
     pub sign_in_failures: Counter,
+    pub files: Gauge,
+    pub file_bytes: Gauge,
+    pub uploads_refused: Family<Refused, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -47,6 +56,9 @@ impl Metrics {
             messages: Counter::default(),
             users: Gauge::default(),
             sign_in_failures: Counter::default(),
+            files: Gauge::default(),
+            file_bytes: Gauge::default(),
+            uploads_refused: Family::default(),
         };
         metrics.register(|registry| {
             registry.register(
@@ -78,6 +90,17 @@ impl Metrics {
                 "sign_in_failures",
                 "Refused attempts to sign in",
                 metrics.sign_in_failures.clone(),
+            );
+            registry.register("files", "Files stored", metrics.files.clone());
+            registry.register(
+                "file_bytes",
+                "Bytes of all files, each as often as it was uploaded",
+                metrics.file_bytes.clone(),
+            );
+            registry.register(
+                "uploads_refused",
+                "Uploads of which nothing came to be",
+                metrics.uploads_refused.clone(),
             );
         });
         metrics

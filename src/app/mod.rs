@@ -3,17 +3,31 @@
 
 mod access;
 mod accounts;
+mod allocations;
 mod calls;
+mod directory;
 mod error;
+mod events;
+mod files;
+mod housekeeping;
+mod invitations;
 pub mod limits;
+mod mentions;
 mod messages;
 mod metrics;
+mod moderation;
+mod month_quotas;
 mod names;
 mod passwords;
+mod push;
 mod relay;
+mod relay_devices;
 mod relay_secrets;
+mod roles;
 mod rooms;
 mod sockets;
+mod typing;
+mod usage;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,25 +37,43 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moznods_signaling::bus::LocalBus;
 use moznods_signaling::{CloseReason, Hub, Whom};
-use moznods_storage::{Store, Timestamp, TokenHash};
+use moznods_storage::{EventId, StorageError, Store, Timestamp, TokenHash};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use moznods_turn::net::Relay;
 
 use crate::config::{Config, Registration, Secret};
-use crate::wire::WireFrames;
+use crate::outbound::Outbound;
+use crate::wire::{self, WireFrames};
 
 pub use access::UserAccess;
-pub use accounts::{Login, NewAccount};
+pub use accounts::{
+    Attempt, Login, NewAccount, OidcEnd, OidcFinish, OidcReturn, OidcStart, Reset, TotpSetup,
+    device_name,
+};
+pub use allocations::LiveAllocation;
 pub use error::{Error, FieldError, Problem, Refusal, Result};
+pub use files::{AvatarChange, Claim, Content, Incoming};
+pub use invitations::Preview;
+pub use messages::Draft;
 pub use metrics::{Metrics, RequestLabels};
+pub use push::AskedSubscription;
 pub use relay::RelayCredential;
+pub use relay_devices::DeviceError;
 pub use relay_secrets::SecretError;
-pub use rooms::RoomSeen;
-pub use sockets::{Socket, SocketRefusal};
+pub use rooms::{RoomSeen, WantedRoom};
+pub use sockets::{Missing, Socket, SocketRefusal};
+pub use usage::UsageSeen;
 
+use accounts::Oidc;
+use files::Files;
+use month_quotas::MonthQuotas;
 use passwords::Passwords;
+use push::Push;
+use relay_devices::RelayDevices;
 use relay_secrets::RelaySecrets;
+use typing::Typing;
+use usage::UsageBook;
 
 /// Before the database is asked again after an error.
 const RETRY: Duration = Duration::from_millis(200);
@@ -51,16 +83,28 @@ pub struct App {
     pub config: Config,
     pub metrics: Metrics,
     store: Arc<dyn Store>,
+    /// The newest event at the start: of those after it clients are told.
+    first_event: EventId,
     hub: Arc<Hub>,
     access: Arc<UserAccess>,
     /// One refresh of `access` at a time, so that the last one has seen every change.
     refreshing: tokio::sync::Mutex<()>,
     passwords: Passwords,
+    /// `None`: no provider is set.
+    oidc: Option<Oidc>,
     invite_code: Secret,
     relay_secret: Secret,
     relay_secrets: Arc<RelaySecrets>,
+    relay_devices: Arc<RelayDevices>,
     setup_token: Mutex<Option<TokenHash>>,
+    push: Arc<Push>,
     relay: OnceLock<Arc<Relay>>,
+    usage: UsageBook,
+    typing: Typing,
+    month_quotas: Arc<MonthQuotas>,
+    files: Files,
+    /// One at a time gathers and writes what is used, so that whoever has done it knows all up to then.
+    using: tokio::sync::Mutex<()>,
 }
 
 impl App {
@@ -73,30 +117,64 @@ impl App {
         let relay_secret = Secret::new(store.secret("relay_secret", random_text::<32>()?).await?);
         let relay_secrets = RelaySecrets::default();
         relay_secrets.replace(store.relay_secrets().await?);
+        let relay_devices = RelayDevices::default();
+        relay_devices.replace(store.relay_devices().await?, &config.turn.realm);
         let access = UserAccess::new(store.users_with_access().await?);
+        let month = usage::this_month();
+        let per_user = config.turn.max_bytes_per_month_per_user;
+        let used = store.relay_usage(month).await?;
+        let month_quotas = MonthQuotas::new(per_user, month, &used);
+        let first_event = store.last_event().await?;
         let hub = Hub::new(Arc::new(LocalBus::default()), Box::new(WireFrames));
+        let files = Files::new(&config.data_dir);
+        let link_secret = Secret::new(store.secret("link_secret", random_text::<32>()?).await?);
+        wire::urls::set_up(&link_secret, config.public_url.as_deref());
         let metrics = Metrics::new();
         metrics.users.set(metric(access.count()));
-        Ok(Arc::new(App {
+        let push_key = store.secret("push_key", Push::fresh_key()?).await?;
+        let outbound = Arc::<Outbound>::default();
+        let push = Push::new(&config, &push_key, Arc::clone(&outbound), &metrics)?;
+        let oidc = config.accounts.oidc.clone();
+        let oidc = oidc.map(|settings| Oidc::new(settings, outbound));
+        let app = Arc::new(App {
             config,
             metrics,
             store,
+            first_event,
             hub,
             access: Arc::new(access),
             refreshing: tokio::sync::Mutex::default(),
             passwords: Passwords::new(),
+            oidc,
             invite_code,
             relay_secret,
             relay_secrets: Arc::new(relay_secrets),
+            relay_devices: Arc::new(relay_devices),
             setup_token: Mutex::default(),
+            push,
             relay: OnceLock::new(),
-        }))
+            usage: UsageBook::default(),
+            typing: Typing::default(),
+            month_quotas: Arc::new(month_quotas),
+            files,
+            using: tokio::sync::Mutex::default(),
+        });
+        app.count_push_subscriptions().await?;
+        Ok(app)
     }
 
-    /// Tasks that live as long as the server: they tell who is in a call, and obey other processes.
-    pub fn start_background(self: &Arc<Self>) {
+    /// Tasks that live as long as the server: they tell who is in a call, obey other processes, push news, and
+    /// note what is relayed.
+    pub async fn start_background(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(self).tell_events(self.first_event));
+        tokio::spawn(Arc::clone(self).sweep_events());
+        self.prepare_files().await;
+        tokio::spawn(Arc::clone(self).sweep_files());
         tokio::spawn(Arc::clone(self).announce_calls());
         tokio::spawn(Arc::clone(self).obey_other_processes());
+        tokio::spawn(Arc::clone(self).push_news());
+        tokio::spawn(Arc::clone(self).keep_usage());
+        tokio::spawn(Arc::clone(self).keep_house());
     }
 
     /// To be called once the relay runs, if it is to.
@@ -112,12 +190,14 @@ impl App {
 
     /// What does not work, if anything.
     pub async fn unready(&self) -> Option<&'static str> {
-        if self.store.ready().await.is_err() {
-            Some("the database does not answer")
-        } else if self.relay.get().is_some_and(|relay| !relay.is_healthy()) {
-            Some("the relay does not run")
-        } else {
-            None
+        let relay = self.relay.get();
+        match self.store.ready().await {
+            Err(StorageError::Full) => Some("the disk is full"),
+            Err(_) => Some("the database does not answer"),
+            Ok(()) if relay.is_some_and(|relay| !relay.is_healthy()) => {
+                Some("the relay does not run")
+            }
+            Ok(()) => None,
         }
     }
 
@@ -126,8 +206,11 @@ impl App {
         (self.config.accounts.registration == Registration::Code).then_some(&self.invite_code)
     }
 
-    /// The last thing to be done. An error loses nothing; the database then has what is newest in a file beside it.
+    /// The last thing to be done: what was relayed is noted. An error after that loses nothing; the database then has what is newest in a file beside it.
     pub async fn settle(&self) {
+        if let Err(error) = self.record_usage().await {
+            tracing::error!(%error, "what was relayed last could not be written");
+        }
         if let Err(error) = self.store.settle().await {
             tracing::warn!(%error, "the database could not be brought into one file");
         }
@@ -150,9 +233,16 @@ impl App {
         }
     }
 
-    async fn look_again(&self) -> Result<()> {
+    /// Takes over who may use the server and which secrets there are, as the database has it now.
+    pub async fn look_again(&self) -> Result<()> {
         self.refresh_access().await?;
         self.refresh_relay_secrets().await?;
+        self.refresh_relay_devices().await?;
+        self.close_signed_out().await
+    }
+
+    /// Closes the sockets whose sign-in is no more.
+    async fn close_signed_out(&self) -> Result<()> {
         let signed_in: Vec<TokenHash> = self.hub.sign_ins().into_iter().map(TokenHash).collect();
         let living = self.store.living_tokens(signed_in.clone()).await?;
         let living: HashSet<TokenHash> = living.into_iter().collect();
@@ -169,7 +259,7 @@ impl App {
             self.hub.close(Whom::User(user), CloseReason::SignedOut);
         }
         self.metrics.users.set(metric(self.access.count()));
-        Ok(())
+        self.count_push_subscriptions().await
     }
 
     fn setup_token(&self) -> std::sync::MutexGuard<'_, Option<TokenHash>> {
@@ -180,7 +270,7 @@ impl App {
 }
 
 /// Microseconds since 1970-01-01 UTC.
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {

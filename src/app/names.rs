@@ -2,6 +2,11 @@
 
 use super::Problem;
 
+/// Of usernames.
+pub fn name_character(character: char) -> bool {
+    character.is_alphanumeric() || matches!(character, '_' | '.' | '+' | '-')
+}
+
 /// What is wrong with a name of at most `limit` characters.
 pub fn check(name: &str, limit: usize) -> Option<Problem> {
     if name.chars().count() > limit {

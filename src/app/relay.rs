@@ -1,5 +1,6 @@
 //! Relay credentials: `<expiry unix seconds>:<user id>` and a password that is computed from it, as in the TURN
-//! REST draft. Nothing is stored per credential; whoever has the secret recomputes.
+//! REST draft. Nothing is stored per credential; whoever has the secret recomputes. A user who was signed out everywhere
+//! is in another epoch, which goes into the computation: what he had before is void.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +8,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use moznods_storage::{User, UserId};
-use moznods_turn::auth::{self, Authenticator, Claim, Credential, Key, Owner};
-use ring::hmac;
+use moznods_storage::{RelayOwner, User, UserId};
+use moznods_turn::auth::{self, Authenticator, Claim, Credential, Loss, Owner};
+use moznods_turn::wire::integrity::hmac_sha1;
 
-use super::relay_secrets::{RelaySecrets, expiry};
+use super::allocations::{number_of, owner_of};
+use super::month_quotas::MonthQuotas;
+use super::relay_devices::RelayDevices;
+use super::relay_secrets::RelaySecrets;
 use super::{App, Refusal, Result, UserAccess, now};
 use crate::config::Secret;
 
@@ -31,11 +35,19 @@ impl fmt::Debug for RelayCredential {
 
 /// Standard base64 of HMAC-SHA1 over `username`, keyed by the text of the secret.
 pub fn password(secret: &Secret, username: &str) -> String {
-    let key = hmac::Key::new(
-        hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+    STANDARD.encode(hmac_sha1(
         secret.expose().as_bytes(),
-    );
-    STANDARD.encode(hmac::sign(&key, username.as_bytes()))
+        &[username.as_bytes()],
+    ))
+}
+
+/// The password of one of this server's own credentials.
+fn own_password(secret: &Secret, username: &str, epoch: i64) -> String {
+    match epoch {
+        0 => password(secret, username),
+        // No username of ours has another colon.
+        epoch => password(secret, &format!("{username}:{epoch}")),
+    }
 }
 
 impl App {
@@ -47,10 +59,15 @@ impl App {
         let expiry = now() / 1_000_000 + i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX / 2);
         let username = format!("{expiry}:{}", user.id);
         Ok(RelayCredential {
-            password: password(&self.relay_secret, &username),
+            password: own_password(&self.relay_secret, &username, user.epoch),
             username,
             ttl,
         })
+    }
+
+    /// From now on; 0: no limit. The relay is to review afterwards.
+    pub fn set_max_bytes_per_month_per_user(&self, limit: u64) {
+        self.month_quotas.set_per_user(limit);
     }
 
     /// Who may use the relay, in the form in which it asks.
@@ -59,6 +76,8 @@ impl App {
             secret: self.relay_secret.clone(),
             access: Arc::clone(&self.access),
             others: Arc::clone(&self.relay_secrets),
+            devices: Arc::clone(&self.relay_devices),
+            quotas: Arc::clone(&self.month_quotas),
         }
     }
 
@@ -73,38 +92,23 @@ pub struct RelayUsers {
     secret: Secret,
     access: Arc<UserAccess>,
     others: Arc<RelaySecrets>,
+    devices: Arc<RelayDevices>,
+    quotas: Arc<MonthQuotas>,
 }
 
 impl RelayUsers {
-    /// What a username is when this server made it: `expiry:user id`.
-    fn own(&self, claim: Claim<'_>) -> std::result::Result<Credential, auth::Refusal> {
-        let parts = claim.username.split_once(':');
-        let numbers = parts.map(|(expiry, user)| (expiry.parse::<u64>(), user.parse::<UserId>()));
-        let Some((Ok(_), Ok(user))) = numbers else {
-            return Err(auth::Refusal::Unknown);
+    /// Whether an owner has had as much relayed in this month as he may.
+    pub fn is_over_quota(&self, owner: RelayOwner) -> bool {
+        let own_limit = match owner {
+            RelayOwner::User(_) | RelayOwner::Device(_) => None,
+            RelayOwner::Secret(_) => Some(self.others.max_bytes_per_month(number_of(owner))),
         };
-        if !self.access.is_allowed(user) {
-            return Err(auth::Refusal::Revoked);
-        }
-        let password = password(&self.secret, claim.username);
-        Ok(Credential {
-            owner: Owner(user.cast_unsigned()),
-            key: Key::long_term(claim.username, claim.realm, &password),
-            max_allocations: None,
-        })
+        self.quotas.is_exceeded(owner, own_limit)
     }
-}
 
-impl Authenticator for RelayUsers {
-    fn credentials(&self, claim: Claim<'_>) -> std::result::Result<Vec<Credential>, auth::Refusal> {
-        let expiry = expiry(claim.username).ok_or(auth::Refusal::Unknown)?;
-        // A call that runs when its credential expires goes on.
-        if claim.allocating && claim.unix >= expiry {
-            return Err(auth::Refusal::Expired);
-        }
-        let mut found = self
-            .others
-            .candidates(claim.username, claim.realm, claim.unix);
+    /// What a username with an expiry in it may be.
+    fn with_expiry(&self, claim: Claim<'_>) -> std::result::Result<Vec<Credential>, auth::Refusal> {
+        let mut found = self.others.candidates(claim)?;
         match self.own(claim) {
             Ok(credential) => found.insert(0, credential),
             Err(refusal) if found.is_empty() => return Err(refusal),
@@ -113,14 +117,65 @@ impl Authenticator for RelayUsers {
         Ok(found)
     }
 
-    fn permits(&self, owner: Owner) -> bool {
-        self.access.is_allowed(owner.0.cast_signed()) || self.others.has(owner)
+    /// What a username is when this server made it: `expiry:user id`.
+    fn own(&self, claim: Claim<'_>) -> std::result::Result<Credential, auth::Refusal> {
+        let parts = claim.username.split_once(':');
+        let numbers = parts.map(|(expiry, user)| (expiry.parse::<u64>(), user.parse::<UserId>()));
+        let Some((Ok(expires), Ok(user))) = numbers else {
+            return Err(auth::Refusal::Unknown);
+        };
+        // For one who may not relay as well: that it takes longer for others would tell who exists.
+        let epoch = self.access.epoch(user);
+        let password = own_password(&self.secret, claim.username, epoch.unwrap_or_default());
+        let key = claim.key(&password);
+        Ok(Credential {
+            owner: number_of(RelayOwner::User(user)),
+            key,
+            epoch: epoch.ok_or(auth::Refusal::Revoked)?.cast_unsigned(),
+            expires: Some(expires),
+            max_allocations: None,
+            over_quota: false,
+        })
+    }
+}
+
+impl Authenticator for RelayUsers {
+    fn credentials(&self, claim: Claim<'_>) -> std::result::Result<Vec<Credential>, auth::Refusal> {
+        let mut found = match self.devices.credential(claim) {
+            // No other username is like a device's.
+            Some(credential) => vec![credential],
+            None => self.with_expiry(claim)?,
+        };
+        for credential in &mut found {
+            credential.over_quota = self.is_over_quota(owner_of(credential.owner));
+        }
+        Ok(found)
+    }
+
+    fn username(&self, userhash: &[u8; 32], _realm: &str) -> Option<String> {
+        self.devices.name(userhash)
+    }
+
+    fn permits(&self, owner: Owner, epoch: u64) -> std::result::Result<(), Loss> {
+        let may_relay = match owner_of(owner) {
+            RelayOwner::User(user) => self.access.epoch(user) == Some(epoch.cast_signed()),
+            RelayOwner::Secret(_) => self.others.has(owner),
+            RelayOwner::Device(id) => self.devices.has(id),
+        };
+        match () {
+            () if !may_relay => Err(Loss::Revoked),
+            () if self.is_over_quota(owner_of(owner)) => Err(Loss::OverQuota),
+            () => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use moznods_turn::auth::PasswordAlgorithm;
+
     use super::*;
+    use crate::app::usage::this_month;
 
     #[test]
     fn passwords_are_those_of_the_turn_rest_draft() {
@@ -136,22 +191,26 @@ mod tests {
     fn a_credential_is_for_one_who_may_and_until_it_expires() {
         let users = RelayUsers {
             secret: Secret::new("north".to_owned()),
-            access: Arc::new(UserAccess::new([17])),
+            access: Arc::new(UserAccess::new([(17, 0)])),
             others: Arc::default(),
+            devices: Arc::default(),
+            quotas: Arc::new(MonthQuotas::new(0, this_month(), &[])),
         };
-        let ask = |username, allocating, unix| {
+        let ask = |username| {
             let claim = Claim {
                 username,
                 realm: "moznods",
-                allocating,
-                unix,
+                algorithm: PasswordAlgorithm::Sha256,
+                unix: 999,
             };
-            users.credentials(claim).map(|found| found[0].owner)
+            users.credentials(claim).map(|found| {
+                let expected = claim.key(&password(&users.secret, username));
+                assert_eq!(found[0].key.expose(), expected.expose());
+                (found[0].owner, found[0].expires)
+            })
         };
-        assert_eq!(ask("1000:17", true, 999), Ok(Owner(17)));
-        assert_eq!(ask("1000:17", true, 1000), Err(auth::Refusal::Expired));
-        assert_eq!(ask("1000:17", false, 1000), Ok(Owner(17)), "a running call");
-        assert_eq!(ask("1000:18", true, 999), Err(auth::Refusal::Revoked));
+        assert_eq!(ask("1000:17"), Ok((Owner(17), Some(1000))));
+        assert_eq!(ask("1000:18"), Err(auth::Refusal::Revoked));
         for rubbish in [
             "",
             "17",
@@ -163,14 +222,19 @@ mod tests {
             "-1:17",
             "1000:99999999999999999999",
         ] {
-            assert_eq!(
-                ask(rubbish, true, 0),
-                Err(auth::Refusal::Unknown),
-                "{rubbish}"
-            );
+            assert_eq!(ask(rubbish), Err(auth::Refusal::Unknown), "{rubbish}");
         }
         users.access.replace([]);
-        assert_eq!(ask("1000:17", false, 999), Err(auth::Refusal::Revoked));
-        assert!(!users.permits(Owner(17)));
+        assert_eq!(ask("1000:17"), Err(auth::Refusal::Revoked));
+        assert_eq!(users.permits(Owner(17), 0), Err(Loss::Revoked));
+    }
+
+    #[test]
+    fn each_epoch_has_its_own_password() {
+        let secret = Secret::new("north".to_owned());
+        let in_epoch = |epoch| own_password(&secret, "1433895918:17", epoch);
+        assert_eq!(in_epoch(0), password(&secret, "1433895918:17"));
+        let passwords: std::collections::HashSet<_> = (0..100).map(in_epoch).collect();
+        assert_eq!(passwords.len(), 100);
     }
 }

@@ -4,14 +4,13 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use moznods_storage::{NewRelaySecret, RelaySecret, SecretText, StorageError};
-use moznods_turn::auth::{Credential, Key, Owner};
+use moznods_storage::{NewRelaySecret, RelayOwner, RelaySecret, SecretText, StorageError};
+use moznods_turn::auth::{Claim, Credential, Owner, Refusal};
 
+use super::allocations::number_of;
 use super::{App, Error, now, random_text, relay};
 use crate::config::Secret;
 
-/// Owners above are secrets, those below are users.
-const OWNERS: u64 = 1 << 63;
 const NAME_MAX: usize = 64;
 
 /// Why nothing was done to a secret.
@@ -40,11 +39,13 @@ impl From<StorageError> for SecretError {
 }
 
 impl App {
-    /// Makes a secret. `max_allocations` bounds what all its users have at once; `None`: nothing does.
+    /// Makes a secret. `max_allocations` bounds what all its users have at once, `max_bytes_per_month` what is relayed for
+    /// them; `None`: nothing does.
     pub async fn add_relay_secret(
         &self,
         name: &str,
         max_allocations: Option<u32>,
+        max_bytes_per_month: Option<i64>,
     ) -> Result<Secret, SecretError> {
         let right = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(right) {
@@ -55,6 +56,7 @@ impl App {
             name: name.to_owned(),
             secret: SecretText(secret.clone()),
             max_allocations,
+            max_bytes_per_month,
             created_at: now(),
         };
         self.store.add_relay_secret(new).await?;
@@ -111,25 +113,37 @@ impl RelaySecrets {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
-    /// What a username could be by each secret that is taken at `unix` seconds.
-    pub fn candidates(&self, username: &str, realm: &str, unix: u64) -> Vec<Credential> {
+    /// What a username could be by each secret that is taken now.
+    pub fn candidates(&self, claim: Claim<'_>) -> Result<Vec<Credential>, Refusal> {
+        let expires = expiry(claim.username).ok_or(Refusal::Unknown)?;
         let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for secret in secrets.iter() {
             let previous = secret.previous.as_ref().filter(|(_, until)| {
-                u64::try_from(until / 1_000_000).is_ok_and(|until| unix < until)
+                u64::try_from(until / 1_000_000).is_ok_and(|until| claim.unix < until)
             });
             let texts = std::iter::once(&secret.secret).chain(previous.map(|(text, _)| text));
             found.extend(texts.map(|text| {
-                let password = relay::password(&Secret::new(text.0.clone()), username);
+                let password = relay::password(&Secret::new(text.0.clone()), claim.username);
                 Credential {
                     owner: owner(secret),
-                    key: Key::long_term(username, realm, &password),
+                    key: claim.key(&password),
+                    epoch: 0,
+                    expires: Some(expires),
                     max_allocations: Some(secret.max_allocations.unwrap_or(0)),
+                    over_quota: false,
                 }
             }));
         }
-        found
+        Ok(found)
+    }
+
+    /// 0: no limit.
+    pub fn max_bytes_per_month(&self, of: Owner) -> u64 {
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = secrets.iter().find(|secret| owner(secret) == of);
+        let limit = found.and_then(|secret| secret.max_bytes_per_month);
+        limit.unwrap_or(0).cast_unsigned()
     }
 
     /// Whether an owner is a secret, and one that is there.
@@ -140,7 +154,7 @@ impl RelaySecrets {
 }
 
 fn owner(secret: &RelaySecret) -> Owner {
-    Owner(OWNERS | secret.id.cast_unsigned())
+    number_of(RelayOwner::Secret(secret.id))
 }
 
 /// When a username of the draft expires, in seconds since the Unix epoch: programs write `expiry:user`, `expiry`
@@ -153,6 +167,8 @@ pub fn expiry(username: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use moznods_turn::auth::PasswordAlgorithm;
+
     use super::*;
 
     #[test]
@@ -181,11 +197,21 @@ mod tests {
             secret: SecretText("new".to_owned()),
             previous: Some((SecretText("old".to_owned()), 2_000_000_000)),
             max_allocations: None,
+            max_bytes_per_month: None,
             created_at: 0,
         }]);
-        assert_eq!(secrets.candidates("x", "realm", 1999).len(), 2);
-        assert_eq!(secrets.candidates("x", "realm", 2000).len(), 1);
-        assert!(secrets.has(Owner(OWNERS | 5)));
+        let candidates = |unix| {
+            let claim = Claim {
+                username: "3000:x",
+                realm: "realm",
+                algorithm: PasswordAlgorithm::Md5,
+                unix,
+            };
+            secrets.candidates(claim).unwrap().len()
+        };
+        assert_eq!(candidates(1999), 2);
+        assert_eq!(candidates(2000), 1);
+        assert!(secrets.has(number_of(RelayOwner::Secret(5))));
         assert!(!secrets.has(Owner(5)), "a user");
     }
 }

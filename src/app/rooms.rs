@@ -1,14 +1,12 @@
 //! Rooms: who sees, enters, leaves and changes them, and what the others are told of it.
 
-use moznods_signaling::{CloseReason, Whom};
 use moznods_storage::{
-    Admission, Listing, Page, Participant, Room, RoomChange, RoomId, RoomView, Timestamp, User,
-    UserId, UserKey,
+    Admission, Listing, Mute, NewRoom, Page, Participant, Right, Room, RoomChange, RoomId,
+    RoomLimits, RoomView, Timestamp, User, UserId, UserKey,
 };
-use uuid::Uuid;
 
+use super::roles::{Act, Allowed};
 use super::{App, Error, Problem, Refusal, Result, limits, names, now};
-use crate::wire;
 
 /// A room as one participant sees it now.
 #[derive(Debug)]
@@ -16,14 +14,15 @@ pub struct RoomSeen {
     pub view: RoomView,
     /// Usernames of those who are active in its call.
     pub in_call: Vec<String>,
+    pub is_muted: bool,
 }
 
-/// A freshly made invitation.
-#[derive(Debug)]
-pub struct Invited {
-    pub token: Uuid,
-    pub expires_at: Option<Timestamp>,
-    pub room_name: String,
+/// What somebody wants of a new room, or changed of one; `None` leaves as is.
+#[derive(Debug, Default)]
+pub struct WantedRoom<'a> {
+    pub name: Option<&'a str>,
+    pub topic: Option<&'a str>,
+    pub is_public: Option<bool>,
 }
 
 impl App {
@@ -49,13 +48,15 @@ impl App {
         }
     }
 
-    pub async fn create_room(&self, user: &User, name: &str, is_public: bool) -> Result<RoomSeen> {
-        let name = checked_name(name)?;
-        let room = self
-            .store
-            .create_room(user.id, name, is_public, now())
-            .await?;
-        self.announce_room(room, user.id).await?;
+    pub async fn create_room(&self, user: &User, wanted: WantedRoom<'_>) -> Result<RoomSeen> {
+        let new = NewRoom {
+            owner: user.id,
+            name: checked_name(wanted.name.unwrap_or_default())?,
+            topic: checked_topic(wanted.topic.unwrap_or_default())?,
+            is_public: wanted.is_public.unwrap_or(false),
+            now: now(),
+        };
+        let room = self.store.create_room(new, self.room_limits()).await?;
         self.room(user, room).await
     }
 
@@ -69,13 +70,10 @@ impl App {
             .await?
             .ok_or(Refusal::NotFound)?;
         let name = format!("DM: {} & {}", user.username, other.username);
-        let (room, came) = self
+        let (room, _) = self
             .store
-            .direct_room(user.id, other.id, name, now())
+            .direct_room(user.id, other.id, name, self.room_limits(), now())
             .await?;
-        for user in came {
-            self.announce_room(room, user).await?;
-        }
         self.room(user, room).await
     }
 
@@ -83,27 +81,40 @@ impl App {
         &self,
         user: &User,
         room: RoomId,
-        name: Option<&str>,
-        is_public: Option<bool>,
+        wanted: WantedRoom<'_>,
     ) -> Result<RoomSeen> {
-        let owned = self.owned(user, room).await?;
-        if owned.is_direct && is_public == Some(true) {
-            return Err(Refusal::DirectRoom.into());
+        let mut acts = Vec::new();
+        // What changes nothing else was always the owner's.
+        if wanted.name.is_some() || wanted.topic.is_none() && wanted.is_public.is_none() {
+            acts.push(Act::Rename);
         }
-        let name = name.map(checked_name).transpose()?;
-        let change = RoomChange { name, is_public };
-        self.store.change_room(room, user.id, change, now()).await?;
+        if wanted.topic.is_some() {
+            acts.push(Act::ChangeTopic);
+        }
+        if wanted.is_public.is_some() {
+            acts.push(Act::ChangeVisibility);
+        }
+        let mut strictest: Option<Right> = None;
+        for act in acts {
+            let right = self.may(user, room, act).await?.right;
+            if strictest.is_none_or(|before| before.least < right.least) {
+                strictest = Some(right);
+            }
+        }
+        let change = RoomChange {
+            name: wanted.name.map(checked_name).transpose()?,
+            topic: wanted.topic.map(checked_topic).transpose()?,
+            is_public: wanted.is_public,
+        };
+        if let Some(right) = strictest {
+            self.store.change_room(room, right, change, now()).await?;
+        }
         self.room(user, room).await
     }
 
     pub async fn delete_room(&self, user: &User, room: RoomId) -> Result<()> {
-        // It is the other one's as much.
-        if self.owned(user, room).await?.is_direct {
-            return Err(Refusal::DirectRoom.into());
-        }
-        self.store.delete_room(room, user.id).await?;
-        self.hub.close(Whom::Room(room), CloseReason::NoRight);
-        Ok(())
+        let allowed = self.may(user, room, Act::Delete).await?;
+        Ok(self.store.delete_room(room, allowed.right).await?)
     }
 
     /// Entering by number: public rooms only.
@@ -124,66 +135,11 @@ impl App {
         }
     }
 
-    /// Entering by invitation; one who is in already just gets the room.
-    pub async fn join_by_invitation(&self, user: &User, token: &str) -> Result<RoomSeen> {
-        let invalid = || Error::field("invitation", Problem::InvitationInvalid);
-        let token = Uuid::parse_str(token).map_err(|_| invalid())?;
-        let token = token.hyphenated().to_string();
-        let invitation = self.store.invitation(token.clone()).await?;
-        let room = invitation.ok_or_else(invalid)?.room_id;
-        self.enter(room, user.id, Admission::Invitation(token))
-            .await
-            .map_err(|error| match error {
-                Error::Refused(Refusal::NotFound) => invalid(),
-                error => error,
-            })?;
-        self.room(user, room).await
-    }
-
-    pub async fn invite(
-        &self,
-        user: &User,
-        room: RoomId,
-        expires_in_hours: Option<i64>,
-    ) -> Result<Invited> {
-        let found = self.taking_part(user, room).await?;
-        if found.is_direct {
-            return Err(Refusal::DirectRoom.into());
-        }
-        let now = now();
-        let expires_at = match expires_in_hours {
-            None => None,
-            Some(hours) => match usize::try_from(hours) {
-                Ok(1..=limits::INVITATION_HOURS) => Some(now + hours * 3_600_000_000),
-                _ => {
-                    let problem = Problem::Hours(limits::INVITATION_HOURS);
-                    return Err(Error::field("expires_in_hours", problem));
-                }
-            },
-        };
-        let token = Uuid::new_v4();
-        self.store
-            .add_invitation(
-                token.hyphenated().to_string(),
-                room,
-                user.id,
-                expires_at,
-                now,
-            )
-            .await?;
-        Ok(Invited {
-            token,
-            expires_at,
-            room_name: found.name,
-        })
-    }
-
     pub async fn leave(&self, user: &User, room: RoomId) -> Result<()> {
         self.existing(room).await?;
         if !self.store.leave(room, user.id).await? {
             return Err(Refusal::NotParticipant.into());
         }
-        self.has_left(room, user.id);
         Ok(())
     }
 
@@ -195,13 +151,33 @@ impl App {
         self.room(user, room).await
     }
 
+    /// No notifications of the room: until then, or (`Some(None)`) until one says otherwise.
+    pub async fn set_muted(
+        &self,
+        user: &User,
+        room: RoomId,
+        until: Option<Option<Timestamp>>,
+    ) -> Result<RoomSeen> {
+        self.existing(room).await?;
+        let mute = match until {
+            None => Mute::No,
+            Some(None) => Mute::Forever,
+            Some(Some(end)) if end <= now() => return Err(Error::field("until", Problem::Past)),
+            Some(Some(end)) => Mute::Until(end),
+        };
+        if !self.store.set_mute(room, user.id, mute).await? {
+            return Err(Refusal::NotParticipant.into());
+        }
+        self.room(user, room).await
+    }
+
     /// The room, and who takes part in it.
     pub async fn participants(
         &self,
         user: &User,
         room: RoomId,
     ) -> Result<(Room, Vec<Participant>)> {
-        let found = self.taking_part(user, room).await?;
+        let found = self.may(user, room, Act::Read).await?.room;
         Ok((found, self.store.participants(room).await?))
     }
 
@@ -211,21 +187,22 @@ impl App {
         room: RoomId,
         whom: UserKey,
     ) -> Result<(Room, Participant)> {
-        let (found, whom) = self.owned_with(user, room, whom).await?;
-        match self.enter(room, whom.id, Admission::Owner(user.id)).await? {
+        let Allowed {
+            room: found, right, ..
+        } = self.may(user, room, Act::Add).await?;
+        let whom = self.store.user(whom).await?.ok_or(Refusal::NotFound)?;
+        match self.enter(room, whom.id, Admission::By(right)).await? {
             Some(participant) => Ok((found, participant)),
             None => Err(Refusal::AlreadyParticipant.into()),
         }
     }
 
+    /// By the owner; see [`Self::remove`] for what moderators may.
     pub async fn remove_participant(&self, user: &User, room: RoomId, whom: UserKey) -> Result<()> {
-        let (_, whom) = self.owned_with(user, room, whom).await?;
-        let removing = self.store.remove_participant(room, user.id, whom.id);
-        if !removing.await? {
-            return Err(Refusal::NotFound.into());
-        }
-        self.has_left(room, whom.id);
-        Ok(())
+        // Whoever may add may take back by the same face of the API.
+        self.may(user, room, Act::Add).await?;
+        let whom = self.store.user(whom).await?.ok_or(Refusal::NotFound)?;
+        self.remove(user, room, whom.id).await
     }
 
     pub(super) async fn existing(&self, room: RoomId) -> Result<Room> {
@@ -233,65 +210,33 @@ impl App {
     }
 
     pub(super) async fn taking_part(&self, user: &User, room: RoomId) -> Result<Room> {
-        let found = self.existing(room).await?;
-        if self.store.is_participant(room, user.id).await? {
-            Ok(found)
-        } else {
-            Err(Refusal::NotParticipant.into())
-        }
+        Ok(self.may(user, room, Act::Read).await?.room)
     }
 
-    /// The room, if the user owns it.
-    async fn owned(&self, user: &User, room: RoomId) -> Result<Room> {
-        let found = self.taking_part(user, room).await?;
-        if found.owner_id == user.id {
-            Ok(found)
-        } else {
-            Err(Refusal::OwnerOnly.into())
-        }
-    }
-
-    /// For changes of who takes part, which only owners make, and nobody in direct rooms.
-    async fn owned_with(&self, user: &User, room: RoomId, whom: UserKey) -> Result<(Room, User)> {
-        let found = self.owned(user, room).await?;
-        if found.is_direct {
-            return Err(Refusal::DirectRoom.into());
-        }
-        let whom = self.store.user(whom).await?.ok_or(Refusal::NotFound)?;
-        Ok((found, whom))
-    }
-
-    async fn enter(
+    pub(super) async fn enter(
         &self,
         room: RoomId,
         user: UserId,
         admission: Admission,
     ) -> Result<Option<Participant>> {
-        let entering = self.store.add_participant(room, user, admission, now());
-        let participant = entering.await?;
-        if participant.is_some() {
-            self.announce_room(room, user).await?;
+        let limits = self.room_limits();
+        let entering = self
+            .store
+            .add_participant(room, user, admission, limits, now());
+        Ok(entering.await?)
+    }
+
+    fn room_limits(&self) -> RoomLimits {
+        RoomLimits {
+            participants: self.config.limits.room_participants,
+            rooms: self.config.limits.rooms_per_user,
         }
-        Ok(participant)
     }
 
-    fn has_left(&self, room: RoomId, user: UserId) {
-        self.hub
-            .close(Whom::UserInRoom(room, user), CloseReason::NoRight);
-    }
-
-    /// Tells `user` of a room that he takes part in now.
-    async fn announce_room(&self, room: RoomId, user: UserId) -> Result<()> {
-        // Gone again in the meantime: nothing to tell.
-        if let Some(view) = self.store.room_view(room, user).await? {
-            self.hub.notify([user], wire::room_added(&self.seen(view)));
-        }
-        Ok(())
-    }
-
-    fn seen(&self, view: RoomView) -> RoomSeen {
+    pub(super) fn seen(&self, view: RoomView) -> RoomSeen {
         RoomSeen {
             in_call: self.hub.call_state(view.room.id).active_names(),
+            is_muted: view.mute.holds(now()),
             view,
         }
     }
@@ -307,5 +252,20 @@ fn checked_name(name: &str) -> Result<String> {
     match problem {
         Some(problem) => Err(Error::field("name", problem)),
         None => Ok(name.to_owned()),
+    }
+}
+
+/// It may have lines; empty: none.
+fn checked_topic(topic: &str) -> Result<String> {
+    let topic = topic.trim();
+    let problem = topic
+        .lines()
+        .find_map(|line| names::check(line, usize::MAX))
+        .or_else(|| {
+            (topic.chars().count() > limits::TOPIC).then_some(Problem::TooLong(limits::TOPIC))
+        });
+    match problem {
+        Some(problem) => Err(Error::field("topic", problem)),
+        None => Ok(topic.to_owned()),
     }
 }

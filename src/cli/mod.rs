@@ -1,20 +1,27 @@
 //! The command line: what the administrator may say, and how it ends (0: done; 2: a setting, a port, the data
 //! directory or the usage is wrong; 1: anything else). An error is one line on stderr.
 
+mod bench;
+mod control;
+mod data;
 mod serve;
 mod turn;
 mod user;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use moznods_bench::relay::MeasureError;
+use moznods_storage::backup::BackupError;
 use moznods_storage::{Missing, SqliteStore, StorageError};
 use moznods_turn::net::tls::CertificateError;
+use moznods_turn::server::AllocationName;
 
-use crate::app::{App, Error, SecretError};
+use crate::app::{App, DeviceError, Error, SecretError};
 use crate::config::{Config, ConfigError, Flags, Settings};
 
 /// Rooms, chat, calls and a STUN/TURN relay in one process.
@@ -37,6 +44,15 @@ enum Command {
     /// Manage the relay
     #[command(subcommand)]
     Turn(turn::Command),
+    /// Write all data into one file; a running server goes on
+    Backup(data::Backup),
+    /// Make the data what they were when a backup was written, in an empty data directory
+    Restore(data::Restore),
+    /// Say whether the data are sound; a running server goes on
+    Check(data::Check),
+    /// Measure what this machine carries
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Look at the settings in force
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -69,8 +85,35 @@ enum Failure {
     Certificate(#[from] CertificateError),
     #[error("turn secret \"{name}\": {why}")]
     RelaySecret { name: String, why: SecretError },
+    #[error("turn user \"{name}\": {why}")]
+    Device { name: String, why: DeviceError },
+    #[error(
+        "data_dir = \"{}\": no `moznods serve` is running on it; expected to be run where it runs, or its --data-dir",
+        directory.display()
+    )]
+    NoServer { directory: PathBuf },
+    #[error("{}: {why}; expected the right to speak to the server, which its own user and root have", file.display())]
+    Control { file: PathBuf, why: std::io::Error },
+    #[error("the server: {0}")]
+    Answer(String),
+    #[error(
+        "allocation {0}: there is none of this name; `moznods turn allocations` lists those there are"
+    )]
+    NoAllocation(AllocationName),
+    #[error("bench relay: {0}")]
+    Measure(#[from] MeasureError),
+    #[error("server \"{0}\": no such address; expected HOST:PORT")]
+    ServerAddress(String),
     #[error("{0}")]
     Storage(#[from] StorageError),
+    #[error("{0}")]
+    Backup(#[from] BackupError),
+    #[error("{}: it is there already; expected another name, or --force", .0.display())]
+    FileExists(PathBuf),
+    #[error("{}: it is no plain file; expected the name of one, or - for the standard output", .0.display())]
+    NoFile(PathBuf),
+    #[error("what is wrong with the data: {0}; `moznods restore` makes them anew from a backup")]
+    Unsound(usize),
     #[error("{0}")]
     App(#[from] Error),
     #[error("password: {0}")]
@@ -92,16 +135,24 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Failure::Config(_) | Failure::Listen { .. } | Failure::Certificate(_) => 2,
-            Failure::Storage(
-                StorageError::Directory { .. }
-                | StorageError::Locked { .. }
-                | StorageError::NoDatabase { .. }
-                | StorageError::NewerSchema { .. }
-                | StorageError::OlderSchema { .. }
-                | StorageError::Open { .. },
-            ) => 2,
+            Failure::Backup(BackupError::NotEmpty(_)) => 2,
+            Failure::Storage(error) | Failure::Backup(BackupError::Storage(error)) => {
+                storage_exit_code(error)
+            }
             _ => 1,
         }
+    }
+}
+
+fn storage_exit_code(error: &StorageError) -> u8 {
+    match error {
+        StorageError::Directory { .. }
+        | StorageError::Locked { .. }
+        | StorageError::NoDatabase { .. }
+        | StorageError::NewerSchema { .. }
+        | StorageError::OlderSchema { .. }
+        | StorageError::Open { .. } => 2,
+        _ => 1,
     }
 }
 
@@ -145,13 +196,27 @@ fn bad_usage(error: &clap::Error) -> ExitCode {
 fn execute(cli: Cli) -> Outcome {
     let settings = Settings::collect(&cli.flags)?;
     let config = Config::check(&settings)?;
+    match &cli.command {
+        Command::Backup(backup) => return data::back_up(&config, backup),
+        Command::Restore(restore) => return data::restore(&config, restore),
+        Command::Check(check) => return data::check(&config, check),
+        _ => {}
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     match cli.command {
-        Command::Serve => runtime.block_on(serve::run(config)),
+        Command::Serve => runtime.block_on(serve::run(config, settings, cli.flags)),
         Command::User(command) => runtime.block_on(user::run(config, command)),
         Command::Turn(command) => runtime.block_on(turn::run(config, command)),
+        Command::Bench(command) => {
+            let outcome = runtime.block_on(bench::run(config, command));
+            // A load that was broken off is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
+        // Done without a runtime.
+        Command::Backup(_) | Command::Restore(_) | Command::Check(_) => Ok(()),
         Command::Config(ConfigCommand::Check) => say("The settings can be used."),
         Command::Config(ConfigCommand::Print) => say(settings.print().trim_end()),
     }

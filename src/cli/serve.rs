@@ -15,17 +15,20 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Outcome, say};
 use crate::app::App;
-use crate::config::{Config, Log, LogFormat, Turn};
-use crate::{http, relay};
+use crate::config::{Config, ConfigError, Flags, Log, LogFormat, Settings, Turn};
+use crate::http::{self, Control};
+use crate::relay;
 
-pub async fn run(mut config: Config) -> Outcome {
+pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcome {
     start_logging(&config.log);
     raise_file_limit(&config.turn);
+    moznods_turn::net::give_memory_back();
     // Before anything listens: a signal that comes early is not lost.
     let signals = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let hangup = signal(SignalKind::hangup())?;
     let listener = bind(config.http.listen).map_err(|why| Failure::Listen {
         key: "http.listen",
         address: config.http.listen,
@@ -41,17 +44,28 @@ pub async fn run(mut config: Config) -> Outcome {
 
     let lock = DirectoryLock::take(&config.data_dir)?;
     let store = SqliteStore::open_to_serve(&lock)?;
+    let control = Control::bind(&config.data_dir)
+        .inspect_err(|error| {
+            let file = config.data_dir.join(http::CONTROL_FILE);
+            tracing::warn!(
+                %error, file = %file.display(),
+                "no control socket: commands that ask the running server will not find it"
+            );
+        })
+        .ok();
     let app = App::open(config, Arc::new(store)).await?;
-    app.start_background();
+    app.start_background().await;
     if let Some(listeners) = relay_listeners {
         relay::start(&app, listeners).await?;
     }
 
-    tokio::spawn(reload(signal(SignalKind::hangup())?, certificate));
+    let settings = (settings, flags);
+    tokio::spawn(reload(hangup, Arc::clone(&app), certificate, settings));
 
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
-    http::serve(Arc::clone(&app), listener, stop(Arc::clone(&app), signals)).await;
+    let stop = stop(Arc::clone(&app), signals);
+    http::serve(Arc::clone(&app), listener, control, stop).await;
     app.settle().await;
     tracing::info!("stopped");
     Ok(())
@@ -81,6 +95,13 @@ fn bind_relay(
     let mut listeners =
         Listeners::bind(turn.listen, workers).map_err(failed("turn.listen", turn.listen))?;
     turn.listen = listeners.address();
+    relay::check_alternate(turn)??;
+    if let Some(alternate) = &turn.alternate {
+        let address = SocketAddr::new(turn.listen.ip(), alternate.port);
+        listeners = listeners
+            .with_port(alternate.port)
+            .map_err(failed("turn.alternate_port", address))?;
+    }
     if let (Some(tls), Some(certificate)) = (&mut turn.tls, certificate) {
         listeners = listeners
             .with_tls(tls.listen, certificate)
@@ -90,15 +111,40 @@ fn bind_relay(
     Ok(Some(listeners))
 }
 
-/// Reads the certificate again at each SIGHUP; nobody is disconnected.
-async fn reload(mut hangup: Signal, certificate: Option<Arc<Certificate>>) {
+/// At each SIGHUP reads again what may change while the server runs. What cannot be used leaves all as it was.
+async fn reload(
+    mut hangup: Signal,
+    app: Arc<App>,
+    certificate: Option<Arc<Certificate>>,
+    (settings, flags): (Settings, Flags),
+) {
     while hangup.recv().await.is_some() {
         match certificate.as_ref().map(|certificate| certificate.reload()) {
             Some(Ok(())) => tracing::info!("the certificate has been read again"),
             Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
-            None => tracing::info!("there is no certificate to read again"),
+            None => {}
+        }
+        if let Err(error) = reload_settings(&app, &settings, &flags) {
+            tracing::error!(%error, "the settings stay as they were");
+        }
+        if let Err(error) = app.look_again().await {
+            tracing::error!(%error, "the secrets of the relay could not be read again");
         }
     }
+}
+
+/// Puts those settings in force that may change, and names others that differ from those of the start.
+fn reload_settings(app: &App, started: &Settings, flags: &Flags) -> Result<(), ConfigError> {
+    let settings = Settings::collect(flags)?;
+    let config = Config::check(&settings)?;
+    let fixed = started.fixed_changes(&settings);
+    if !fixed.is_empty() {
+        let settings = fixed.join(", ");
+        tracing::warn!(%settings, "these take effect at the next start of the server");
+    }
+    relay::reload(app, &config);
+    tracing::info!("the settings have been read again");
+    Ok(())
 }
 
 /// Each connection is an open file, and so is each allocation of the relay.
@@ -151,11 +197,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Where to go and what is needed there, for the one who has started the server; not for logs.
 async fn announce(app: &App, address: SocketAddr) -> Outcome {
-    let url = match &app.config.public_url {
-        Some(url) => url.clone(),
-        None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
-        None => format!("http://{address}"),
-    };
+    let url = app.config.url_at(address);
     say(format_args!(
         "MOznoDS {} serves {url}",
         env!("CARGO_PKG_VERSION")

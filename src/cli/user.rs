@@ -8,6 +8,7 @@ use moznods_storage::Missing;
 use super::{Failure, Outcome, open_app, say};
 use crate::app::NewAccount;
 use crate::config::Config;
+use crate::wire::ResetLinkJson;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -29,6 +30,11 @@ pub enum Command {
         /// Username or mail address
         name: String,
     },
+    /// End all sign-ins of a user, and what is relayed for him
+    Logout {
+        /// Username or mail address
+        name: String,
+    },
     /// Set a new password and end all sign-ins of the user
     Passwd {
         /// Username or mail address
@@ -36,6 +42,16 @@ pub enum Command {
         /// Read the password from the first line of the standard input
         #[arg(long)]
         password_stdin: bool,
+    },
+    /// Make a link with which a user sets a new password; good once, for a day
+    ResetLink {
+        /// Username or mail address
+        name: String,
+    },
+    /// Switch the second factor of a user off, who has lost it
+    TotpOff {
+        /// Username or mail address
+        name: String,
     },
     /// Delete an account for good; what the user wrote stays
     Delete {
@@ -107,10 +123,29 @@ pub async fn run(config: Config, command: Command) -> Outcome {
             app.set_blocked(&user, false).await?;
             say(format_args!("Unblocked {}.", user.username))?;
         }
+        Command::Logout { name } => {
+            let user = app.user_named(&name).await?;
+            app.log_out_everywhere(user.id).await?;
+            say(format_args!("Signed {} out everywhere.", user.username))?;
+        }
         Command::Passwd { name, .. } => {
             let user = app.user_named(&name).await?;
             app.set_password(&user, password).await?;
             say(format_args!("Set the password of {}.", user.username))?;
+        }
+        Command::ResetLink { name } => {
+            let user = app.user_named(&name).await?;
+            let (token, expires_at) = app.make_reset_link(user.id).await?;
+            let server = app.config.url_at(app.config.http.listen);
+            say(ResetLinkJson::new(&server, &token, expires_at).url)?;
+        }
+        Command::TotpOff { name } => {
+            let user = app.user_named(&name).await?;
+            app.switch_totp_off(&user).await?;
+            say(format_args!(
+                "Switched the second factor of {} off.",
+                user.username
+            ))?;
         }
         Command::Delete { name } => {
             let user = app.user_named(&name).await?;
@@ -155,17 +190,22 @@ fn list(users: &[moznods_storage::User], json: bool) -> Outcome {
 /// From a prompt, twice the same; from the standard input when asked so or when it is no terminal.
 fn read_password(from_stdin: bool) -> std::io::Result<String> {
     if from_stdin || !std::io::stdin().is_terminal() {
-        let mut line = String::new();
-        if std::io::stdin().lock().read_line(&mut line)? == 0 {
-            return Err(std::io::Error::other(
-                "the standard input holds none; expected it in the first line, or a terminal to ask for it",
-            ));
-        }
-        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+        return read_line();
     }
     let password = rpassword::prompt_password("Password: ")?;
     if rpassword::prompt_password("Again: ")? != password {
         return Err(std::io::Error::other("the two are not the same"));
     }
     Ok(password)
+}
+
+/// The first line of the standard input.
+pub fn read_line() -> std::io::Result<String> {
+    let mut line = String::new();
+    if std::io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(std::io::Error::other(
+            "the standard input holds none; expected it in the first line, or a terminal to ask for it",
+        ));
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

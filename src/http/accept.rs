@@ -29,7 +29,7 @@ const WRITE_WAIT: Duration = Duration::from_secs(20);
 /// Bytes of a request's head, and of answers that wait to be taken.
 const MAX_HEAD: usize = 32 * 1024;
 /// Before another try when the machine has no more to give, such as file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// Between two complaints of that.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
@@ -78,7 +78,7 @@ pub async fn until(
 }
 
 /// Up to the end of the connection, or to its becoming a WebSocket.
-async fn serve(
+pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     peer: SocketAddr,
     router: Router,

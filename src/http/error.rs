@@ -28,6 +28,10 @@ pub enum ApiError {
     ForeignOrigin,
     NotAWebSocket,
     RateLimited(Duration),
+    /// Bytes of a file that are not there.
+    RangeNotSatisfiable,
+    /// A body that does not arrive fast enough.
+    TooSlow,
     /// Nobody's doing but ours.
     Internal,
 }
@@ -50,11 +54,9 @@ impl IntoResponse for ApiError {
             tracing::error!(%error, "a request failed");
         }
         let mut response = self.status().into_response();
-        if let ApiError::RateLimited(wait) = &self {
-            let seconds = wait.as_secs_f64().ceil().max(1.0);
-            if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
-                response.headers_mut().insert(header::RETRY_AFTER, value);
-            }
+        if let Some(seconds) = self.retry_after() {
+            let value = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
         }
         if matches!(
             &self,
@@ -76,6 +78,14 @@ pub async fn method_not_allowed() -> ApiError {
 }
 
 impl ApiError {
+    /// What the rules say, if it was they.
+    pub fn reason(&self) -> Option<&Error> {
+        match self {
+            ApiError::App(error) => Some(error),
+            _ => None,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             ApiError::App(Error::Invalid(_)) | ApiError::WrongType(_) | ApiError::Malformed => {
@@ -85,20 +95,45 @@ impl ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
             ApiError::App(Error::Refused(refusal)) => match refusal {
-                Refusal::AuthenticationRequired | Refusal::InvalidCredentials => {
-                    StatusCode::UNAUTHORIZED
-                }
+                Refusal::AuthenticationRequired
+                | Refusal::InvalidCredentials
+                | Refusal::SecondFactorRequired
+                | Refusal::WrongCode => StatusCode::UNAUTHORIZED,
                 Refusal::AccountBlocked
+                | Refusal::SignInAgain
+                | Refusal::LastAdmin
                 | Refusal::RegistrationClosed
                 | Refusal::NotParticipant
                 | Refusal::OwnerOnly
+                | Refusal::ModeratorOnly
+                | Refusal::NotAbove
+                | Refusal::AuthorOnly
+                | Refusal::AdminOnly
                 | Refusal::DirectRoom
+                | Refusal::Banned
+                | Refusal::RoomFull
+                | Refusal::TooManyRooms
+                | Refusal::TooManyInvitations
                 | Refusal::InvitationRequired => StatusCode::FORBIDDEN,
+                Refusal::SecondFactorOn
+                | Refusal::SecondFactorOff
+                | Refusal::OidcState
+                | Refusal::OidcDenied
+                | Refusal::OidcFailed
+                | Refusal::OidcTaken
+                | Refusal::OnlyWayIn => StatusCode::BAD_REQUEST,
                 Refusal::AlreadyParticipant | Refusal::NotInCall | Refusal::TargetNotInCall => {
                     StatusCode::BAD_REQUEST
                 }
-                Refusal::NotFound => StatusCode::NOT_FOUND,
-                Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+                Refusal::NotFound | Refusal::PushOff => StatusCode::NOT_FOUND,
+                Refusal::QuotaExceeded | Refusal::FileTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                Refusal::FileType | Refusal::FileContradiction => {
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE
+                }
+                Refusal::Overloaded | Refusal::RelayNotRunning | Refusal::OidcUnavailable => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+                Refusal::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             },
             ApiError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -107,6 +142,19 @@ impl ApiError {
             ApiError::ForeignOrigin => StatusCode::FORBIDDEN,
             ApiError::NotAWebSocket => StatusCode::UPGRADE_REQUIRED,
             ApiError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+            ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// Seconds after which another try may succeed.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            ApiError::RateLimited(wait) => {
+                let begun = u64::from(wait.subsec_nanos() > 0);
+                Some(wait.as_secs().saturating_add(begun).max(1))
+            }
+            _ => None,
         }
     }
 
@@ -133,6 +181,8 @@ impl ApiError {
             ApiError::ForeignOrigin => both("foreign_origin"),
             ApiError::NotAWebSocket => both("not_a_websocket"),
             ApiError::RateLimited(_) => both("rate_limited"),
+            ApiError::RangeNotSatisfiable => both("range_not_satisfiable"),
+            ApiError::TooSlow => both("too_slow"),
         }
     }
 

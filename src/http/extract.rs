@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Form;
 use axum::body::Bytes;
 use axum::extract::multipart::Multipart;
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::error::{ApiError, ApiResult};
 use super::{Edge, client};
 use crate::app::Refusal;
+use crate::wire::{MAX_DEPTH, nests_deeper};
 
 /// The user behind `Authorization: Token <key>` (or `Bearer`), and the key of his sign-in.
 pub struct SignedIn {
@@ -28,7 +29,13 @@ impl FromRequestParts<Arc<Edge>> for SignedIn {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
-        let token = token(&parts.headers).ok_or(Refusal::AuthenticationRequired)?;
+        Self::by(edge, &parts.headers).await
+    }
+}
+
+impl SignedIn {
+    pub async fn by(edge: &Edge, headers: &HeaderMap) -> ApiResult<Self> {
+        let token = token(headers).ok_or(Refusal::AuthenticationRequired)?;
         let (user, sign_in) = edge.app.authenticate(token).await?;
         Ok(SignedIn { user, sign_in })
     }
@@ -52,6 +59,20 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let known = ["token", "bearer"].contains(&scheme.to_ascii_lowercase().as_str());
     known.then(|| token.trim())
+}
+
+/// What stands in the query.
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let query = Query::from_request_parts(parts, state).await;
+        query
+            .map(|Query(asked)| Asked(asked))
+            .map_err(|_| ApiError::Malformed)
+    }
 }
 
 /// What stands in the one variable part of the path.
@@ -79,6 +100,44 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let Segment(text) = Segment::from_request_parts(parts, state).await?;
         Ok(Id(text.parse().map_err(|_| Refusal::NotFound)?))
     }
+}
+
+/// The numbers that stand in the path.
+pub struct Ids<const N: usize = 2>(pub [i64; N]);
+
+impl<const N: usize, S: Send + Sync> FromRequestParts<S> for Ids<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let texts = segments(parts, state).await?;
+        let numbers: Option<Vec<i64>> = texts.iter().map(|text| text.parse().ok()).collect();
+        let numbers = numbers.and_then(|numbers| numbers.try_into().ok());
+        Ok(Ids(numbers.ok_or(Refusal::NotFound)?))
+    }
+}
+
+/// A number and a text that stand in the path.
+pub struct IdAndText(pub i64, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdAndText {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        match segments(parts, state).await?.as_slice() {
+            [id, text] => {
+                let id = id.parse().map_err(|_| Refusal::NotFound)?;
+                Ok(IdAndText(id, text.clone()))
+            }
+            _ => Err(Refusal::NotFound.into()),
+        }
+    }
+}
+
+async fn segments<S: Send + Sync>(parts: &mut Parts, state: &S) -> ApiResult<Vec<String>> {
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Refusal::NotFound)?;
+    Ok(params.iter().map(|(_, text)| text.to_owned()).collect())
 }
 
 /// `?page=&page_size=`, and what the links to the neighbours are made of.
@@ -202,6 +261,9 @@ async fn read(request: Request, edge: &Arc<Edge>) -> ApiResult<Value> {
         }
         Some("application/json") => {
             let bytes = bytes(request, edge).await?;
+            if nests_deeper(&bytes, MAX_DEPTH) {
+                return Err(ApiError::Malformed);
+            }
             serde_json::from_slice(&bytes).map_err(|_| ApiError::Malformed)?
         }
         _ if bytes(request, edge).await?.is_empty() => Value::Object(Map::new()),

@@ -30,9 +30,12 @@ pub struct Limits {
     sign_in_by_account: Keyed<(Account, IpAddr)>,
     /// Wide: whoever wants to lock somebody out needs many addresses.
     failures: Keyed<Account>,
+    /// Narrow: who guesses codes of a second factor has the password.
+    wrong_codes: Keyed<UserId>,
     failed_too_often: Mutex<HashMap<Account, Instant>>,
     registration: ByAddress,
     writes: Keyed<UserId>,
+    uploads: Keyed<UserId>,
     signals: Keyed<UserId>,
     clock: DefaultClock,
     hasher: RandomState,
@@ -44,6 +47,8 @@ pub enum Account {
     Known(UserId),
     /// A hash of the name, however long that was.
     Unknown(u64),
+    /// The second factor of somebody whose password is known.
+    SecondFactor(UserId),
 }
 
 impl Limits {
@@ -53,9 +58,11 @@ impl Limits {
             sign_in_by_address: ByAddress::new(20, Duration::from_secs(6)),
             sign_in_by_account: RateLimiter::keyed(quota(10, Duration::from_secs(20))),
             failures: RateLimiter::keyed(quota(200, Duration::from_secs(20))),
+            wrong_codes: RateLimiter::keyed(quota(10, Duration::from_secs(300))),
             failed_too_often: Mutex::default(),
             registration: ByAddress::new(10, Duration::from_secs(60)),
             writes: RateLimiter::keyed(quota(60, Duration::from_secs(1))),
+            uploads: RateLimiter::keyed(quota(10, Duration::from_secs(6))),
             signals: RateLimiter::keyed(quota(1200, Duration::from_millis(50))),
             clock: DefaultClock::default(),
             hasher: RandomState::new(),
@@ -69,15 +76,29 @@ impl Limits {
 
     /// An attempt to sign in as `account`.
     pub fn sign_in(&self, address: IpAddr, account: Account) -> ApiResult<()> {
-        if !self.enabled {
-            return Ok(());
-        }
+        self.may_try(account)?;
+        self.check(&self.sign_in_by_account, (account, prefix(address, HOST)))
+    }
+
+    fn may_try(&self, account: Account) -> ApiResult<()> {
         let now = Instant::now();
         match self.failed_too_often().get(&account) {
-            Some(end) if *end > now => return Err(ApiError::RateLimited(*end - now)),
-            _ => {}
+            Some(end) if *end > now => Err(ApiError::RateLimited(*end - now)),
+            _ => Ok(()),
         }
-        self.check(&self.sign_in_by_account, (account, prefix(address, HOST)))
+    }
+
+    /// An attempt with a code of a user's second factor.
+    pub fn code(&self, user: UserId) -> ApiResult<()> {
+        self.may_try(Account::SecondFactor(user))
+    }
+
+    /// The code was wrong.
+    pub fn code_failed(&self, user: UserId) {
+        if let Err(ApiError::RateLimited(wait)) = self.check(&self.wrong_codes, user) {
+            self.failed_too_often()
+                .insert(Account::SecondFactor(user), Instant::now() + wait);
+        }
     }
 
     /// The attempt had the wrong password.
@@ -103,6 +124,11 @@ impl Limits {
     /// A message, a room, an invitation: what is stored.
     pub fn write(&self, user: UserId) -> ApiResult<()> {
         self.check(&self.writes, user)
+    }
+
+    /// A file, or the picture of an account.
+    pub fn upload(&self, user: UserId) -> ApiResult<()> {
+        self.check(&self.uploads, user)
     }
 
     /// What is passed on or moves a mark: calls send a lot of it at once.
@@ -135,10 +161,12 @@ impl Limits {
         self.sign_in_by_address.retain_recent();
         self.sign_in_by_account.retain_recent();
         self.failures.retain_recent();
+        self.wrong_codes.retain_recent();
         let now = Instant::now();
         self.failed_too_often().retain(|_, end| *end > now);
         self.registration.retain_recent();
         self.writes.retain_recent();
+        self.uploads.retain_recent();
         self.signals.retain_recent();
     }
 }

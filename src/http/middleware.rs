@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use axum::body::{HttpBody, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::{ApiError, Unwritten};
 use super::{Edge, client};
 use crate::app::RequestLabels;
+use crate::wire::urls;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; \
     media-src 'self' blob:; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; \
@@ -101,10 +103,15 @@ pub async fn set_headers(request: Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // Files have their own.
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     if is_api {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
     }
     response
 }
@@ -126,5 +133,35 @@ pub async fn write_errors(request: Request, next: Next) -> Response {
     match response.extensions_mut().remove::<Unwritten>() {
         Some(error) => error.write(response, lang),
         None => response,
+    }
+}
+
+/// Bytes of an answer that is looked through as one; longer ones are none of those that hold our URLs.
+const MAX_LOCALIZED: u64 = 16 * 1024 * 1024;
+
+/// Puts the URL by which the client reaches this server into what it is told of avatars and files.
+pub async fn localize(
+    State(edge): State<std::sync::Arc<Edge>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if urls::are_real() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let base = client::base_url(&edge, &parts);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let (mut head, body) = response.into_parts();
+    match body.size_hint().exact() {
+        Some(size) if is_json && size <= MAX_LOCALIZED => {
+            let Ok(text) = to_bytes(body, usize::MAX).await else {
+                return ApiError::Internal.into_response();
+            };
+            head.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(head, urls::localized(text, &base).into())
+        }
+        _ => Response::from_parts(head, body),
     }
 }

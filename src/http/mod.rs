@@ -1,14 +1,22 @@
 //! The edge towards the network: routes, and how the server listens and ends. Handlers parse, ask `app`, and write.
 
 mod accept;
+mod admin;
 mod auth;
 mod client;
 mod connections;
+mod control;
+mod directory;
 mod error;
 mod extract;
+mod files;
+mod invitations;
 mod limit;
+mod localize;
 mod messages;
 mod middleware;
+mod moderation;
+mod push;
 mod rooms;
 mod server;
 mod socket;
@@ -21,13 +29,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, patch, post};
+use axum::routing::{MethodRouter, get};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::app::App;
 use connections::Connections;
+pub use control::{Control, FILE as CONTROL_FILE};
 use limit::Limits;
+use localize::Localizer;
 
 /// Bytes of a request's body, and of a frame: the longest message fits, each of its characters escaped as a pair.
 const MAX_BODY: usize = 128 * 1024;
@@ -39,6 +49,8 @@ struct Edge {
     app: Arc<App>,
     limits: Limits,
     connections: Arc<Connections>,
+    uploads: Arc<files::Uploads>,
+    localizer: Localizer,
     /// Its sender goes when the server stops.
     serving: watch::Receiver<()>,
     /// Every connection and socket holds the edge; when the last one has ended, so does this channel.
@@ -48,20 +60,32 @@ struct Edge {
 type State = axum::extract::State<Arc<Edge>>;
 
 /// Serves until `stop` ends, then closes sockets and lets requests end, within [`SHUTDOWN`].
-pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    control: Option<Control>,
+    stop: impl Future<Output = ()>,
+) {
     let (still, serving) = watch::channel(());
     let (alive, mut all_ended) = mpsc::channel(1);
     let edge = Arc::new(Edge {
         app: Arc::clone(&app),
         limits: Limits::new(app.config.limits.enabled),
         connections: Connections::new(app.config.limits.enabled),
+        uploads: Arc::default(),
+        localizer: Localizer::default(),
         serving: serving.clone(),
         _alive: alive,
     });
     let sweeping = tokio::spawn(limit::sweep(Arc::clone(&edge)));
+    let controlled =
+        control.map(|control| tokio::spawn(control.serve(Arc::clone(&edge), serving.clone())));
     accept::until(stop, listener, edge, serving).await;
 
     sweeping.abort();
+    if let Some(controlled) = controlled {
+        controlled.abort();
+    }
     drop(still);
     app.close_sockets();
     if tokio::time::timeout(SHUTDOWN, all_ended.recv())
@@ -72,67 +96,54 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
     }
 }
 
+/// Does a thing whole, though its client may hang up half-way, which ends a handler.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        // It is ended early by a panic alone, or with the whole program.
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
+}
+
+/// What a part of the API answers to, each path with the slash at its end.
+type Routes = Vec<(&'static str, MethodRouter<Arc<Edge>>)>;
+
+/// Each path with the slash at its end and without.
+fn with_routes(router: Router<Arc<Edge>>, routes: Routes) -> Router<Arc<Edge>> {
+    routes.into_iter().fold(router, |router, (path, methods)| {
+        router
+            .route(path.trim_end_matches('/'), methods.clone())
+            .route(path, methods)
+    })
+}
+
 fn router(edge: Arc<Edge>) -> Router {
-    let rooms = |path: &str| format!("/api/rooms/{{room}}/{path}");
-    let messages = || get(messages::list).post(messages::create);
-    let routes: Vec<(String, MethodRouter<Arc<Edge>>)> = vec![
-        ("/api/auth/register/".into(), post(auth::register)),
-        ("/api/auth/login/".into(), post(auth::login)),
-        ("/api/auth/logout/".into(), post(auth::logout)),
-        ("/api/auth/me/".into(), get(auth::me)),
-        ("/api/auth/profile/".into(), patch(auth::profile)),
-        ("/api/rooms/".into(), get(rooms::list).post(rooms::create)),
-        ("/api/rooms/direct/".into(), post(rooms::direct)),
-        (
-            "/api/rooms/join/{token}/".into(),
-            post(rooms::join_by_invitation),
-        ),
-        (
-            rooms(""),
-            get(rooms::get).patch(rooms::change).delete(rooms::delete),
-        ),
-        (rooms("join/"), post(rooms::join)),
-        (rooms("leave/"), post(rooms::leave)),
-        (rooms("pin/"), post(rooms::pin).delete(rooms::unpin)),
-        (rooms("participants/"), get(rooms::participants)),
-        (rooms("add-participant/"), post(rooms::add_participant)),
-        (
-            rooms("remove-participant/"),
-            post(rooms::remove_participant),
-        ),
-        (rooms("call-state/"), get(rooms::call_state)),
-        (rooms("invite/"), post(rooms::invite)),
-        (rooms("messages/"), messages()),
-        ("/api/chat/{room}/messages/".into(), messages()),
-        (
-            "/api/chat/messages/{message}/read/".into(),
-            post(messages::read),
-        ),
-        (
-            "/api/turn/credentials/".into(),
-            get(server::relay_credentials),
-        ),
-        ("/api/config/".into(), get(server::config)),
-        ("/ws/chat/{room}/".into(), get(socket::chat)),
-        ("/ws/call/{room}/".into(), get(socket::call)),
-        ("/ws/notifications/".into(), get(socket::notifications)),
-    ];
-    let mut router = Router::new()
+    let router = Router::new()
         .route("/config.js", get(server::config_js))
         .route("/healthz", get(server::health))
         .route("/readyz", get(server::ready))
         .route("/metrics", get(server::metrics));
-    for (path, methods) in routes {
-        let without_slash = path.trim_end_matches('/').to_owned();
-        router = router
-            .route(&without_slash, methods.clone())
-            .route(&path, methods);
-    }
-    router
+    let parts = [
+        auth::routes(),
+        rooms::routes(),
+        moderation::routes(),
+        invitations::routes(),
+        directory::routes(),
+        messages::routes(),
+        push::routes(),
+        files::routes(),
+        server::routes(),
+        socket::routes(),
+        admin::routes(),
+    ];
+    parts
+        .into_iter()
+        .fold(router, with_routes)
         .fallback(web::serve)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(middleware::run_to_end))
+        .layer(from_fn_with_state(Arc::clone(&edge), middleware::localize))
         .layer(from_fn(middleware::write_errors))
         .layer(from_fn_with_state(
             Arc::clone(&edge),

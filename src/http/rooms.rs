@@ -1,16 +1,42 @@
-//! `/api/rooms/`: rooms, who takes part, invitations.
+//! `/api/rooms/`: rooms and who takes part.
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{self, post};
 use moznods_storage::UserKey;
 use serde::Deserialize;
 
-use super::State;
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Id, Paging, Segment, SignedIn, Writing};
-use crate::app::{Error, Problem, RoomSeen};
-use crate::wire::{CallStateJson, Int, InvitationJson, ParticipantJson, RoomJson};
+use super::extract::{Body, Id, Paging, SignedIn, Writing};
+use super::{Routes, State};
+use crate::app::{Error, Problem, RoomSeen, WantedRoom};
+use crate::wire::{CallStateJson, Int, Moment, ParticipantJson, RoomJson};
+
+pub fn routes() -> Routes {
+    vec![
+        ("/api/rooms/", routing::get(list).post(create)),
+        ("/api/rooms/direct/", post(direct)),
+        (
+            "/api/rooms/{room}/",
+            routing::get(get).patch(change).delete(delete),
+        ),
+        ("/api/rooms/{room}/join/", post(join)),
+        ("/api/rooms/{room}/leave/", post(leave)),
+        ("/api/rooms/{room}/pin/", post(pin).delete(unpin)),
+        (
+            "/api/rooms/{room}/participants/",
+            routing::get(participants),
+        ),
+        ("/api/rooms/{room}/add-participant/", post(add_participant)),
+        (
+            "/api/rooms/{room}/remove-participant/",
+            post(remove_participant),
+        ),
+        ("/api/rooms/{room}/call-state/", routing::get(call_state)),
+        ("/api/rooms/{room}/mute/", post(mute).delete(unmute)),
+    ]
+}
 
 fn answer(status: StatusCode, room: &RoomSeen) -> Response {
     (status, Json(RoomJson::from(room))).into_response()
@@ -24,7 +50,18 @@ pub async fn list(edge: State, by: SignedIn, paging: Paging) -> ApiResult<Respon
 #[derive(Deserialize)]
 pub struct RoomBody {
     name: Option<String>,
+    topic: Option<String>,
     is_public: Option<bool>,
+}
+
+impl RoomBody {
+    fn wanted(&self) -> WantedRoom<'_> {
+        WantedRoom {
+            name: self.name.as_deref(),
+            topic: self.topic.as_deref(),
+            is_public: self.is_public,
+        }
+    }
 }
 
 pub async fn create(
@@ -32,9 +69,7 @@ pub async fn create(
     Writing(by): Writing,
     Body(body): Body<RoomBody>,
 ) -> ApiResult<Response> {
-    let name = body.name.unwrap_or_default();
-    let is_public = body.is_public.unwrap_or(false);
-    let room = edge.app.create_room(&by.user, &name, is_public).await?;
+    let room = edge.app.create_room(&by.user, body.wanted()).await?;
     Ok(answer(StatusCode::CREATED, &room))
 }
 
@@ -66,10 +101,8 @@ pub async fn change(
     Id(room): Id,
     Body(body): Body<RoomBody>,
 ) -> ApiResult<Response> {
-    let room = edge
-        .app
-        .change_room(&by.user, room, body.name.as_deref(), body.is_public)
-        .await?;
+    let changing = edge.app.change_room(&by.user, room, body.wanted());
+    let room = changing.await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
@@ -80,15 +113,6 @@ pub async fn delete(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResul
 
 pub async fn join(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.join(&by.user, room).await?;
-    Ok(answer(StatusCode::OK, &room))
-}
-
-pub async fn join_by_invitation(
-    edge: State,
-    Writing(by): Writing,
-    Segment(token): Segment,
-) -> ApiResult<Response> {
-    let room = edge.app.join_by_invitation(&by.user, &token).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
@@ -166,22 +190,22 @@ pub async fn call_state(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Re
 }
 
 #[derive(Deserialize)]
-pub struct InviteBody {
-    expires_in_hours: Option<Int>,
+pub struct MuteBody {
+    until: Option<Moment>,
 }
 
-pub async fn invite(
+pub async fn mute(
     edge: State,
     Writing(by): Writing,
     Id(room): Id,
-    Body(body): Body<InviteBody>,
+    Body(body): Body<MuteBody>,
 ) -> ApiResult<Response> {
-    let hours = body.expires_in_hours.map(|Int(hours)| hours);
-    let invited = edge.app.invite(&by.user, room, hours).await?;
-    let written = Json(InvitationJson {
-        token: invited.token.hyphenated().to_string(),
-        expires_at: invited.expires_at,
-        room_name: invited.room_name,
-    });
-    Ok((StatusCode::CREATED, written).into_response())
+    let until = body.until.map(|Moment(until)| until);
+    let room = edge.app.set_muted(&by.user, room, Some(until)).await?;
+    Ok(answer(StatusCode::OK, &room))
+}
+
+pub async fn unmute(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
+    let room = edge.app.set_muted(&by.user, room, None).await?;
+    Ok(answer(StatusCode::OK, &room))
 }

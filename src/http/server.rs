@@ -3,22 +3,32 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Head, SignedIn};
-use super::{Edge, State, client};
+use super::{Edge, Routes, State, client};
 use crate::app::limits;
 use crate::config::host_of;
 use crate::i18n::Lang;
 use crate::wire::RelayJson;
+
+pub fn routes() -> Routes {
+    vec![
+        ("/api/turn/credentials/", get(relay_credentials)),
+        ("/api/config/", get(config)),
+    ]
+}
 
 fn public_config(edge: &Edge, head: &axum::http::request::Parts) -> Value {
     json!({
         "public_url": client::base_url(edge, head),
         "version": env!("CARGO_PKG_VERSION"),
         "registration": edge.app.config.accounts.registration.as_str(),
+        "oidc": edge.app.config.accounts.oidc.as_ref().map(|oidc| json!({"name": oidc.name})),
         "languages": Lang::CODES,
+        "push_public_key": edge.app.push_public_key(),
         "limits": {
             "message_length": limits::MESSAGE,
             "username_length": limits::USERNAME,

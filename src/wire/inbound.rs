@@ -3,26 +3,30 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use moznods_storage::{MessageId, UserId};
+use moznods_storage::{EventId, MessageId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Int;
+use crate::app::Draft;
 
 /// No `Debug`: there may be a token in it.
 pub enum Inbound {
     Ping,
     Auth {
         token: String,
+        last_event_id: Option<EventId>,
     },
-    ChatMessage {
-        content: String,
-        attachment_ids: Vec<i64>,
+    Resume {
+        last_event_id: EventId,
     },
+    OpenCall,
+    ChatMessage(Draft),
     MessageRead {
         message_id: MessageId,
     },
     MarkRoomAsRead,
+    Typing(bool),
     JoinCall,
     LeaveCall,
     Signal(Signal),
@@ -92,30 +96,67 @@ struct Envelope<'a> {
 }
 
 impl Inbound {
+    /// Whether it speaks of a call, not of a chat.
+    pub fn is_of_call(&self) -> bool {
+        matches!(
+            self,
+            Inbound::OpenCall
+                | Inbound::JoinCall
+                | Inbound::LeaveCall
+                | Inbound::Signal(_)
+                | Inbound::RequestMic { .. }
+        )
+    }
+
     pub fn parse(text: &str) -> Result<Self, BadFrame> {
+        if nests_deeper(text.as_bytes(), MAX_DEPTH) {
+            return Err(BadFrame::NotAFrame);
+        }
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| BadFrame::NotAFrame)?;
         let data = envelope.data.map_or("{}", RawValue::get);
         match envelope.kind.as_ref() {
             "ping" => Ok(Inbound::Ping),
             "mark_room_as_read" => Ok(Inbound::MarkRoomAsRead),
+            "open_call" => Ok(Inbound::OpenCall),
+            "typing" => Ok(Inbound::Typing(true)),
+            "stop_typing" => Ok(Inbound::Typing(false)),
             "join_call" => Ok(Inbound::JoinCall),
             "leave_call" => Ok(Inbound::LeaveCall),
             "auth" => {
                 #[derive(Deserialize)]
                 struct Data {
                     token: String,
+                    last_event_id: Option<Int>,
                 }
-                read(data).map(|Data { token }| Inbound::Auth { token })
+                read(data).map(|data: Data| Inbound::Auth {
+                    token: data.token,
+                    last_event_id: data.last_event_id.map(|Int(id)| id),
+                })
+            }
+            "resume" => {
+                #[derive(Deserialize)]
+                struct Data {
+                    last_event_id: Int,
+                }
+                read(data).map(|data: Data| Inbound::Resume {
+                    last_event_id: data.last_event_id.0,
+                })
             }
             "chat_message" => {
                 #[derive(Deserialize)]
                 struct Data {
                     content: String,
                     attachment_ids: Option<Vec<Int>>,
+                    client_id: Option<String>,
+                    reply_to: Option<Int>,
                 }
-                read(data).map(|data: Data| Inbound::ChatMessage {
-                    content: data.content,
-                    attachment_ids: ids(data.attachment_ids),
+                read(data).map(|data: Data| {
+                    Inbound::ChatMessage(Draft {
+                        content: data.content,
+                        attachment_ids: ids(data.attachment_ids),
+                        client_id: data.client_id,
+                        reply_to: data.reply_to.map(|Int(id)| id),
+                    })
                 })
             }
             "message_read" => {
@@ -144,6 +185,51 @@ impl Inbound {
     }
 }
 
+/// The room that a frame names in its data, which those to a connection that listens to everything must.
+pub fn room_of(text: &str) -> Option<RoomId> {
+    #[derive(Deserialize)]
+    struct Named {
+        data: Room,
+    }
+    #[derive(Deserialize)]
+    struct Room {
+        room_id: Int,
+    }
+    let named: Named = serde_json::from_str(text).ok()?;
+    Some(named.data.room_id.0)
+}
+
+/// Levels of lists and objects within each other that any client needs.
+pub const MAX_DEPTH: usize = 32;
+
+/// Whether lists and objects stand deeper within each other than `levels`, in what is JSON, perhaps.
+pub fn nests_deeper(json: &[u8], levels: usize) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > levels {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
 fn signal(kind: SignalKind, data: &str) -> Result<Inbound, BadFrame> {
     let data: BTreeMap<String, Box<RawValue>> = read(data)?;
     let Int(target) = data
@@ -164,4 +250,26 @@ pub fn ids(listed: Option<Vec<Int>>) -> Vec<i64> {
 
 fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, BadFrame> {
     serde_json::from_str(data).map_err(|_| BadFrame::BadData)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_counted_outside_of_texts() {
+        for (json, levels) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{}],"b":[[]]}"#, 3),
+            (r#"["[[[\"[[["]"#, 1),
+            (r#"["\\",[]]"#, 2),
+            ("[[[", 3),
+        ] {
+            assert!(!nests_deeper(json.as_bytes(), levels), "{json}");
+            if levels > 0 {
+                assert!(nests_deeper(json.as_bytes(), levels - 1), "{json}");
+            }
+        }
+    }
 }

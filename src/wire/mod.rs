@@ -5,14 +5,21 @@ mod inbound;
 mod number;
 mod objects;
 mod relay;
+mod time;
+pub mod urls;
 
 pub use frames::{
-    WireFrames, chat_message, error, message_read, pong, request_mic, room_added, room_presence,
-    signal, taken_over,
+    WireFrames, chat_message, chat_message_again, error, hello, message_deleted, message_edited,
+    message_read, participant_changed, pong, reaction_changed, request_mic, resync, room_added,
+    room_presence, room_removed, room_updated, signal, taken_over, typing,
 };
-pub use inbound::{BadFrame, Inbound, Signal, ids};
+pub use inbound::{BadFrame, Inbound, MAX_DEPTH, Signal, ids, nests_deeper, room_of};
 pub use number::Int;
 pub use objects::{
-    CallStateJson, InvitationJson, LoginJson, MessageJson, OwnUserJson, ParticipantJson, RoomJson,
+    BanJson, CallStateJson, DeviceJson, FileJson, InvitationJson, ListedInvitationJson, LoginJson,
+    MeJson, MessageJson, OidcLinkJson, OwnUserJson, ParticipantJson, PreviewJson, PublicRoomJson,
+    PushSettingsJson, PushSubscriptionJson, RecoveryCodesJson, ResetLinkJson, RoomJson,
+    TotpSetupJson, UserJson, WindowJson,
 };
-pub use relay::{RelayJson, RelaySecretJson};
+pub use relay::{AllocationJson, RelayDeviceJson, RelayJson, RelaySecretJson, UsageJson};
+pub use time::Moment;

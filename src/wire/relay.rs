@@ -1,10 +1,13 @@
 //! Relay credentials as clients take them: the TURN REST draft's shape and `RTCIceServer`s in one.
 
-use moznods_storage::{RelaySecret, Timestamp};
+use std::net::SocketAddr;
+
+use moznods_storage::{RelayDevice, RelayOwner, RelaySecret, Timestamp};
+use moznods_turn::server::Traffic;
 use serde::Serialize;
 
 use super::objects::{rfc3339, rfc3339_or_null};
-use crate::app::RelayCredential;
+use crate::app::{LiveAllocation, RelayCredential, UsageSeen};
 use crate::config::Config;
 
 #[derive(Serialize)]
@@ -76,6 +79,7 @@ pub struct RelaySecretJson<'a> {
     created_at: Timestamp,
     /// `null`: no limit.
     max_allocations: Option<u32>,
+    max_bytes_per_month: Option<i64>,
     /// Until when the secret before the last rotation is taken.
     #[serde(serialize_with = "rfc3339_or_null")]
     previous_until: Option<Timestamp>,
@@ -87,7 +91,133 @@ impl<'a> RelaySecretJson<'a> {
             name: &secret.name,
             created_at: secret.created_at,
             max_allocations: secret.max_allocations,
+            max_bytes_per_month: secret.max_bytes_per_month,
             previous_until: secret.previous.as_ref().map(|(_, until)| *until),
+        }
+    }
+}
+
+/// A device's account, without its keys.
+#[derive(Serialize)]
+pub struct RelayDeviceJson<'a> {
+    name: &'a str,
+    #[serde(serialize_with = "rfc3339")]
+    created_at: Timestamp,
+    /// For which it was made.
+    realm: &'a str,
+    /// Whether that is this server's realm, so that it can sign in.
+    usable: bool,
+}
+
+impl<'a> RelayDeviceJson<'a> {
+    pub fn new(device: &'a RelayDevice, realm: &str) -> Self {
+        RelayDeviceJson {
+            name: &device.name,
+            created_at: device.created_at,
+            realm: &device.realm,
+            usable: device.realm == realm,
+        }
+    }
+}
+
+/// Who relays.
+#[derive(Serialize)]
+struct OwnerJson<'a> {
+    kind: &'static str,
+    id: i64,
+    /// `null` when the owner is no more.
+    name: Option<&'a str>,
+}
+
+impl<'a> OwnerJson<'a> {
+    fn new(owner: RelayOwner, name: Option<&'a str>) -> Self {
+        let (kind, id) = match owner {
+            RelayOwner::User(id) => ("user", id),
+            RelayOwner::Secret(id) => ("secret", id),
+            RelayOwner::Device(id) => ("device", id),
+        };
+        OwnerJson { kind, id, name }
+    }
+}
+
+#[derive(Serialize)]
+struct TrafficJson {
+    packets: u64,
+    bytes: u64,
+}
+
+impl From<Traffic> for TrafficJson {
+    fn from(Traffic { packets, bytes }: Traffic) -> Self {
+        TrafficJson { packets, bytes }
+    }
+}
+
+/// A live allocation of the relay.
+#[derive(Serialize)]
+pub struct AllocationJson<'a> {
+    /// Good as long as it lives.
+    id: String,
+    owner: OwnerJson<'a>,
+    username: &'a str,
+    transport: &'static str,
+    client: SocketAddr,
+    server: SocketAddr,
+    /// As peers see them.
+    relay: &'a [SocketAddr],
+    /// Between those and the peers.
+    relay_protocol: &'static str,
+    /// Seconds.
+    age: u64,
+    /// Seconds until it ends, unless it is refreshed.
+    remaining: u64,
+    to_peer: TrafficJson,
+    to_client: TrafficJson,
+}
+
+impl<'a> AllocationJson<'a> {
+    pub fn new(live: &'a LiveAllocation) -> Self {
+        let info = &live.info;
+        AllocationJson {
+            id: info.name.to_string(),
+            owner: OwnerJson::new(live.owner, live.owner_name.as_deref()),
+            username: &info.username,
+            transport: info.tuple.transport.as_str(),
+            client: info.tuple.client,
+            server: info.tuple.server,
+            relay: &info.relays,
+            relay_protocol: info.protocol.as_str(),
+            age: info.age.as_secs(),
+            remaining: info.remaining.as_secs(),
+            to_peer: info.to_peer.into(),
+            to_client: info.to_client.into(),
+        }
+    }
+}
+
+/// What was relayed for somebody in a month.
+#[derive(Serialize)]
+pub struct UsageJson<'a> {
+    month: String,
+    owner: OwnerJson<'a>,
+    /// Payload, without headers.
+    bytes_to_peers: u64,
+    bytes_to_clients: u64,
+    /// How long allocations lived, all together.
+    seconds: u64,
+    /// That were made.
+    allocations: u64,
+}
+
+impl<'a> UsageJson<'a> {
+    pub fn new(seen: &'a UsageSeen) -> Self {
+        let usage = &seen.usage;
+        UsageJson {
+            month: usage.month.to_string(),
+            owner: OwnerJson::new(usage.owner, seen.owner_name.as_deref()),
+            bytes_to_peers: usage.to_peer,
+            bytes_to_clients: usage.to_client,
+            seconds: usage.milliseconds / 1000,
+            allocations: usage.allocations,
         }
     }
 }

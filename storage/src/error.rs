@@ -10,11 +10,45 @@ pub enum StorageError {
     EmailTaken,
     #[error("there is a secret of this name already")]
     SecretNameTaken,
+    #[error("there is a device of this name already")]
+    DeviceNameTaken,
+    #[error("this user has as many push subscriptions as there may be")]
+    TooManyPushSubscriptions,
     /// The first administrator was asked for, and there is one already.
     #[error("there is an administrator already")]
     AdminExists,
-    /// The user, room or secret that a change speaks of is not (or no longer) there, or what gave the right to it.
-    #[error("no such user, room or secret")]
+    /// The files of a user would take more than they may.
+    #[error("the quota of files is exceeded")]
+    QuotaExceeded,
+    /// A file that a message shall have is not there, not the author's, or attached already.
+    #[error("no such file to attach")]
+    NoSuchFile,
+    /// He would leave nobody to administer.
+    #[error("the last administrator")]
+    LastAdmin,
+    #[error("there is a second factor already")]
+    SecondFactorOn,
+    #[error("this identity belongs to an account already, or the account has one of this provider")]
+    IdentityTaken,
+    /// What a message answers is not in its room.
+    #[error("there is no such message to reply to in this room")]
+    NoSuchReply,
+    /// The author has named a message of another room so.
+    #[error("this client_id names a message of another room")]
+    ClientIdTaken,
+    #[error("this message has too many different reactions")]
+    TooManyReactions,
+    /// The user may not enter this room.
+    #[error("banned from this room")]
+    Banned,
+    #[error("as many as may be are in this room already")]
+    RoomFull,
+    #[error("this user is in as many rooms as he may be")]
+    TooManyRooms,
+    #[error("there are as many invitations to this room as may be")]
+    TooManyInvitations,
+    /// The user, room, secret or device that a change speaks of is not (or no longer) there, or what gave the right to it.
+    #[error("no such user, room, secret or device")]
     NotFound,
 
     #[error("data_dir = \"{}\": {why}; expected a directory that can be written", path.display())]
@@ -44,11 +78,42 @@ pub enum StorageError {
     #[error("{}: {why}; expected a database of moznods", path.display())]
     Open { path: PathBuf, why: String },
 
+    /// The disk has no space left for what was to be written; nothing of it is there.
+    #[error("the disk of the database is full")]
+    Full,
     #[error("database: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] rusqlite::Error),
     /// The transaction that carried this change was not committed; the change is not there.
     #[error("database: not committed: {0}")]
     NotCommitted(String),
     #[error("database: closed")]
     Closed,
+    /// Of a file beside the database.
+    #[error("data_dir: {0}")]
+    Io(#[source] std::io::Error),
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error() {
+            Some(cause) if is_full(cause) => StorageError::Full,
+            _ => StorageError::Database(error),
+        }
+    }
+}
+
+/// Also where the index of the WAL cannot grow: a file of some pages, which fails for lack of space alone.
+fn is_full(cause: &rusqlite::ffi::Error) -> bool {
+    cause.code == rusqlite::ErrorCode::DiskFull
+        || cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+}
+
+impl From<std::io::Error> for StorageError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded => StorageError::Full,
+            _ => StorageError::Io(error),
+        }
+    }
 }

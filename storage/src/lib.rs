@@ -14,12 +14,18 @@
     )
 )]
 
+pub mod backup;
+mod blobs;
 mod error;
 mod model;
 mod sqlite;
 mod store;
 
+pub use blobs::{Blobs, PartialBlob, Variant};
 pub use error::StorageError;
 pub use model::*;
 pub use sqlite::{DirectoryLock, Missing, SqliteStore};
-pub use store::{Announce, Store};
+pub use store::{
+    CredentialStore, DirectoryStore, EventStore, FileStore, InvitationStore, MessageStore,
+    ModerationStore, PushStore, RelayStore, RoomStore, SignInStore, Store, UserStore,
+};

@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use moznods_storage::{DirectoryLock, Missing, SqliteStore, StorageError, Store, UserKey};
+use moznods_storage::{
+    DirectoryLock, Missing, SqliteStore, StorageError, Store, UserKey, UserStore,
+};
 use suite::new_user;
 use tempfile::TempDir;
 
@@ -119,13 +121,11 @@ fn a_database_of_another_program_is_left_as_it_is() {
 #[test]
 fn an_older_schema_is_not_changed_beside_a_running_server() {
     let directory = tempfile::tempdir().unwrap();
-    drop(SqliteStore::open(directory.path(), Missing::Create).unwrap());
     let old = rusqlite::Connection::open(directory.path().join("moznods.db")).unwrap();
-    old.execute_batch(
-        "DROP TABLE relay_secrets; ALTER TABLE participants DROP COLUMN joined_after_id;
-         PRAGMA user_version = 1",
-    )
-    .unwrap();
+    old.execute_batch(include_str!("../src/sqlite/migrations/0001_initial.sql"))
+        .unwrap();
+    old.execute_batch("PRAGMA application_id = 0x4D4F7A44; PRAGMA user_version = 1")
+        .unwrap();
     let server = DirectoryLock::take(directory.path()).unwrap();
     let error = refusal(directory.path());
     assert!(

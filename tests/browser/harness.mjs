@@ -20,10 +20,22 @@ const PATIENCE = 60_000;
 export const RELAY_PORTS = { first: 50_000, last: 50_999 };
 export const PASSWORD = "correct horse battery";
 
-async function freePort() {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
+const FIRST_PORT = 10_000;
+const PORTS_EACH = 600;
+let given = 0;
+
+/**
+ * A port of TCP that nobody has, and that this process gives out once. It lies below those from which the system
+ * chooses for callers, so nobody gets it before it is bound, nor while a server is started again on it.
+ */
+export async function freePort() {
+  const port = FIRST_PORT + (process.pid % 15) * PORTS_EACH + (given++ % PORTS_EACH);
+  const probe = createServer();
+  const bound = await new Promise((resolve) => {
+    probe.once("error", () => resolve(false));
+    probe.listen(port, () => resolve(true));
+  });
+  if (!bound) return freePort();
   probe.close();
   await once(probe, "close");
   return port;
@@ -42,9 +54,10 @@ export async function until(what, probe) {
 }
 
 export class Server {
-  /** Starts `moznods serve` in a new data directory. */
-  static async start() {
+  /** Starts `moznods serve` in a new data directory, with these settings beside or in place of the usual ones. */
+  static async start(settings = {}) {
     const server = new Server();
+    server.settings = settings;
     server.dataDir = await mkdtemp(join(tmpdir(), "moznods-browser-"));
     server.httpPort = await freePort();
     server.turnPort = await freePort();
@@ -68,6 +81,7 @@ export class Server {
       "turn-relay-ports": `${RELAY_PORTS.first}-${RELAY_PORTS.last}`,
       "limits-enabled": "false",
       "log-level": "warn",
+      ...this.settings,
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
     // Settings of whoever runs the tests are not settings of the tests.
@@ -135,7 +149,7 @@ export class Server {
   }
 }
 
-export function launch() {
+export function launch(more = []) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -151,6 +165,7 @@ export function launch() {
       "--use-fake-ui-for-media-stream",
       "--allow-loopback-in-peer-connection",
       "--autoplay-policy=user-gesture-required",
+      ...more,
     ],
   });
 }

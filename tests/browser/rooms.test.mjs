@@ -19,6 +19,8 @@ describe("rooms", () => {
     await anna.register("anna");
     await anna.makeRoom("Garden");
     await boris.register("boris", await anna.invitationLink());
+    // Signed in he is before he has come in.
+    await boris.page.waitForURL(/#\/room\/\d+$/);
   });
   after(async () => {
     await browser?.close();

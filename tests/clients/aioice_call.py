@@ -1,7 +1,7 @@
-"""Two aioice agents that may use relay candidates alone meet through a TURN server and exchange a message.
+"""Two aioice agents that may use relay candidates alone meet through a TURN server and exchange messages.
 
-Usage: aioice_call.py HOST PORT udp|tcp USERNAME PASSWORD
-Prints the relay candidates that were gathered, one a line, then "heard".
+Usage: aioice_call.py HOST PORT udp|tcp|tls USERNAME PASSWORD
+Prints the relay candidates that were gathered, one a line, then "heard" and how many bytes one of them heard.
 """
 
 import asyncio
@@ -9,13 +9,16 @@ import sys
 
 import aioice
 
+MESSAGES = 20
+
 
 async def main(host, port, transport, username, password):
     def agent(controlling):
         return aioice.Connection(
             ice_controlling=controlling,
             turn_server=(host, int(port)),
-            turn_transport=transport,
+            turn_transport="udp" if transport == "udp" else "tcp",
+            turn_ssl=transport == "tls",
             turn_username=username,
             turn_password=password,
             use_ipv6=False,
@@ -31,11 +34,15 @@ async def main(host, port, transport, username, password):
         await there.add_remote_candidate(None)
         there.remote_username, there.remote_password = here.local_username, here.local_password
     await asyncio.gather(one.connect(), other.connect())
-    await one.send(b"can you hear me")
-    assert await other.recv() == b"can you hear me"
-    await other.send(b"yes")
-    assert await one.recv() == b"yes"
-    print("heard")
+    heard = 0
+    for number in range(MESSAGES):
+        message = bytes([number]) * 1000
+        await one.send(message)
+        assert await other.recv() == message
+        await other.send(message)
+        assert await one.recv() == message
+        heard += len(message)
+    print("heard", heard)
     await asyncio.gather(one.close(), other.close())
 
 

@@ -1,9 +1,11 @@
 //! REST: accounts and sign-in.
 
+use std::io::Write;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Server, answer, keys};
+use crate::support::{PASSWORD, Server, Socket, answer, keys, text};
 
 #[tokio::test]
 async fn signing_up_in_and_out() {
@@ -44,7 +46,65 @@ async fn signing_up_in_and_out() {
     socket.is_silent().await;
     assert_eq!(ann.post("/api/auth/logout/", json!({})).await.0, 204);
     assert_eq!(ann.get("/api/auth/me/").await.0, 401);
-    assert_eq!(socket.close_code().await, 4401);
+    assert_eq!(socket.close_code_at_last().await, 4401);
+}
+
+#[tokio::test]
+async fn who_signs_out_everywhere_is_out_on_every_device_and_can_come_back() {
+    let server = Server::start(&[]);
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let login = || {
+        let body = json!({"username": "ann", "password": PASSWORD});
+        answer(server.request(Method::POST, "/api/auth/login/").json(&body))
+    };
+    let (_, phone) = login().await;
+    let open = async |login: &Value| {
+        let token = login["token"].as_str().unwrap();
+        Socket::open(&server, &format!("/ws/notifications/?token={token}"), &[]).await
+    };
+    let phone = open(&phone).await;
+    let mut sockets = [ann.socket("/ws/notifications/").await, phone];
+    let mut of_bob = bob.socket("/ws/notifications/").await;
+    for socket in &mut sockets {
+        socket.is_silent().await;
+    }
+    assert_eq!(ann.post("/api/auth/logout-all/", json!({})).await.0, 204);
+    assert_eq!(ann.get("/api/auth/me/").await.0, 401);
+    for socket in &mut sockets {
+        assert_eq!(socket.close_code_at_last().await, 4401);
+    }
+    of_bob.is_silent().await;
+    let (status, again) = login().await;
+    assert_eq!(status, 200);
+    let mut socket = open(&again).await;
+    socket.is_silent().await;
+
+    let output = server.command(&["user", "logout", "ann"], "");
+    assert_eq!(text(&output.stdout), "Signed ann out everywhere.\n");
+    assert_eq!(socket.close_code_at_last().await, 4401);
+    of_bob.is_silent().await;
+}
+
+/// Where a client hangs up before the answer comes, its user is signed out with all that hangs on it, or not at all.
+#[tokio::test]
+async fn who_hangs_up_is_signed_out_whole_or_not_at_all() {
+    let server = Server::start(&[]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    for turn in 0..20 {
+        let ann = server.user(&format!("ann{turn}")).await;
+        let mut socket = ann.socket("/ws/notifications/").await;
+        let request = format!(
+            "POST /api/auth/logout-all/ HTTP/1.1\r\nHost: {address}\r\nAuthorization: Token {}\r\nContent-Length: \
+             0\r\n\r\n",
+            ann.token
+        );
+        // Where it is not even begun, nothing is done.
+        while ann.get("/api/auth/me/").await.0 != 401 {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        assert_eq!(socket.close_code_at_last().await, 4401, "turn {turn}");
+    }
 }
 
 #[tokio::test]
@@ -161,7 +221,7 @@ fn setup_token(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn the_profile_takes_a_name_and_no_picture() {
+async fn the_profile_takes_a_name_as_json_and_as_a_form() {
     let server = Server::start(&[]);
     let ann = server.user("ann").await;
     let patch = || ann.request(Method::PATCH, "/api/auth/profile/");

@@ -33,7 +33,10 @@ async fn a_call_of_two_from_ringing_to_hanging_up() {
     let active = json!({"participants": [member(&ann, "ann", "active")], "room_state": "active"});
     assert_eq!(state(&mut of_ann).await, active);
     let presence = |names: Value| json!({"type": "room_presence_update", "room_id": room, "active_participants": names});
-    assert_eq!(news.next().await, presence(json!(["ann"])));
+    assert_eq!(
+        news.next_of("room_presence_update").await,
+        presence(json!(["ann"]))
+    );
     let (_, view) = bob.get(&format!("/api/rooms/{room}/")).await;
     assert_eq!(view["active_call_participants"], json!(["ann"]));
     let (_, seen) = bob.get(&format!("/api/rooms/{room}/call-state/")).await;

@@ -15,7 +15,8 @@ async fn a_blocked_user_is_out_at_once() {
         bob.socket("/ws/notifications/").await,
     ];
     for socket in &mut sockets {
-        socket.is_silent().await;
+        socket.send(json!({"type": "ping"})).await;
+        socket.next_of("pong").await;
     }
     let mut of_ann = ann.socket(&format!("/ws/chat/{room}/")).await;
 
@@ -23,7 +24,7 @@ async fn a_blocked_user_is_out_at_once() {
     assert_eq!(text(&output.stdout), "Blocked bob.\n");
     assert_eq!(bob.get("/api/auth/me/").await.0, 401);
     for socket in &mut sockets {
-        assert_eq!(socket.close_code().await, 4401);
+        assert_eq!(socket.close_code_at_last().await, 4401);
     }
     of_ann.is_silent().await;
     assert_eq!(ann.get("/api/auth/me/").await.0, 200);
@@ -74,7 +75,7 @@ async fn a_new_password_ends_sign_ins_and_a_deleted_user_is_gone() {
         "another password\n",
     );
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(socket.close_code().await, 4401);
+    assert_eq!(socket.close_code_at_last().await, 4401);
     let login = |password: &str| {
         let body = json!({"username": "bob", "password": password});
         answer(

@@ -1,38 +1,54 @@
-//! The relay as other people's clients see it: coturn's, aioice's and webrtc-rs's, with credentials from the command
-//! line and from the API.
+//! The relay and who may use it, with coturn's and webrtc-rs's clients and credentials from the command line and from
+//! the API. How other people's clients fare over each transport is left to `foreign`.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
-use serde_json::Value;
+use ring::hmac;
+use serde_json::{Value, json};
 use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
-use crate::support::{SOON, Server, User, answer, eventually, moznods, text};
+use crate::support::{PASSWORD, SOON, Server, User, answer, eventually, free_port, moznods, text};
 
 /// A server that relays on loopback, reachable at `port`.
-struct Relay {
-    server: Server,
-    port: u16,
+pub struct Relay {
+    pub server: Server,
+    pub port: u16,
 }
 
-struct Credential {
-    username: String,
-    password: String,
+/// A client that is ended with the test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Credential {
+    pub username: String,
+    pub password: String,
 }
 
 impl Relay {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let port = free_port();
         let listen = format!("--turn-listen=127.0.0.1:{port}");
-        let mut all = vec![
-            "--turn-enabled=true",
-            &listen,
-            "--turn-external-ip=127.0.0.1",
-        ];
+        let mut all = vec!["--turn-enabled=true"];
+        for default in [&*listen, "--turn-external-ip=127.0.0.1"] {
+            let (name, _) = default.split_once('=').unwrap();
+            if !arguments.iter().any(|argument| argument.starts_with(name)) {
+                all.push(default);
+            }
+        }
         all.extend(arguments);
         Relay {
             server: Server::start(&all),
@@ -41,14 +57,14 @@ impl Relay {
     }
 
     /// From the API.
-    async fn credential(&self, user: &User<'_>) -> Credential {
+    pub async fn credential(&self, user: &User<'_>) -> Credential {
         let (status, json) = user.get("/api/turn/credentials/").await;
         assert_eq!(status, 200, "{json}");
         credential(&json)
     }
 
     /// From the command line.
-    fn printed_credential(&self, user: &str, ttl: &str) -> Credential {
+    pub fn printed_credential(&self, user: &str, ttl: &str) -> Credential {
         let listen = format!("--turn-listen=127.0.0.1:{}", self.port);
         let arguments = [
             "turn",
@@ -69,7 +85,7 @@ impl Relay {
     }
 
     /// One of coturn's test clients, which are not ours to change.
-    fn coturn(&self, program: &str, arguments: &[&str]) -> Output {
+    pub fn coturn(&self, program: &str, arguments: &[&str]) -> Output {
         Command::new(program)
             .args(["-p", &self.port.to_string()])
             .args(arguments)
@@ -78,13 +94,13 @@ impl Relay {
             .unwrap_or_else(|error| panic!("{program}, of Debian's package coturn: {error}"))
     }
 
-    fn uclient(&self, credential: &Credential, arguments: &[&str]) -> Output {
+    pub fn uclient(&self, credential: &Credential, arguments: &[&str]) -> Output {
         let mut all = vec!["-u", &credential.username, "-w", &credential.password];
         all.extend(arguments);
         self.coturn("turnutils_uclient", &all)
     }
 
-    async fn webrtc_rs(
+    pub async fn webrtc_rs(
         &self,
         credential: &Credential,
     ) -> Result<(Client, impl Conn + use<>), turn::Error> {
@@ -106,7 +122,7 @@ impl Relay {
         Ok((client, relayed))
     }
 
-    async fn metric(&self, name: &str) -> f64 {
+    pub async fn metric(&self, name: &str) -> f64 {
         let response = self
             .server
             .request(Method::GET, "/metrics")
@@ -121,12 +137,12 @@ impl Relay {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    async fn live(&self) -> f64 {
+    pub async fn live(&self) -> f64 {
         self.metric("moznods_turn_allocations").await
     }
 }
 
-fn credential(json: &Value) -> Credential {
+pub fn credential(json: &Value) -> Credential {
     let text = |key: &str| json[key].as_str().unwrap().to_owned();
     Credential {
         username: text("username"),
@@ -134,14 +150,8 @@ fn credential(json: &Value) -> Credential {
     }
 }
 
-/// A port that nobody has, for UDP; by far the most likely, for TCP either.
-fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
 /// Something was sent, and all of it came back.
-fn assert_no_loss(output: &Output) {
+pub fn assert_no_loss(output: &Output) {
     let printed = text(&output.stdout) + &text(&output.stderr);
     assert!(output.status.success(), "{printed}");
     let total = printed
@@ -165,17 +175,7 @@ async fn coturns_clients_relay_with_a_credential_from_the_command_line() {
     );
 
     let credential = relay.printed_credential("ann", "600");
-    for mode in [
-        &["-y"][..],               // channels, two clients of this server
-        &["-y", "-s"],             // indications
-        &["-y", "-t"],             // client to server by TCP
-        &["-y", "-m", "10", "-c"], // ten at once
-        &["-y", "-G", "-n", "20"], // with refreshed permissions and channels
-        &["-y", "-l", "1400"],     // long ones
-    ] {
-        println!("turnutils_uclient {}", mode.join(" "));
-        assert_no_loss(&relay.uclient(&credential, mode));
-    }
+    assert_no_loss(&relay.uclient(&credential, &["-y"]));
     assert!(
         relay
             .metric("moznods_turn_relayed_bytes_total{direction=\"to_peer\"}")
@@ -353,35 +353,47 @@ async fn secrets_that_are_not_there_or_there_already_are_one_clear_line() {
     assert!(error(&["add", "two words"]).contains("expected a name of 1 to 64 letters"));
 }
 
+/// Programs write the expiry first, last or alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn aioice_agents_meet_by_relay_candidates_alone() {
+async fn usernames_of_other_programs_are_read_in_each_order() {
     let relay = Relay::start(&[]);
-    let ann = relay.server.user("ann").await;
-    let credential = relay.credential(&ann).await;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for transport in ["udp", "tcp"] {
-        let output = Command::new(root.join("target/python/bin/python"))
-            .arg(root.join("tests/clients/aioice_call.py"))
-            .args(["127.0.0.1", &relay.port.to_string(), transport])
-            .args([&credential.username, &credential.password])
-            .output()
-            .expect("the Python environment that scripts/setup makes");
-        let printed = text(&output.stdout);
-        assert!(
-            printed.ends_with("heard\n"),
-            "{printed}{}",
-            text(&output.stderr)
-        );
-        let candidates = printed
-            .lines()
-            .filter(|line| line.starts_with("relay 127.0.0.1 "));
-        let ports = candidates.map(|line| line.rsplit(' ').next().unwrap().parse::<u16>().unwrap());
-        assert_eq!(ports.filter(|port| *port >= 49152).count(), 2, "{printed}");
+    let output = relay
+        .server
+        .command(&["turn", "secret", "add", "cloud"], "");
+    let printed = text(&output.stdout);
+    let secret = printed.split_whitespace().last().unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    let credential = |username: String| Credential {
+        password: STANDARD.encode(hmac::sign(&key, username.as_bytes())),
+        username,
+    };
+    let (later, before) = (unix() + 3600, unix() - 1);
+    let forms: [fn(u64) -> String; 4] = [
+        |expiry| format!("{expiry}:bob"),
+        |expiry| format!("{expiry}"),
+        |expiry| format!("bob:{expiry}"),
+        |expiry| format!("{expiry}:@bob:example.org"),
+    ];
+    eventually("the secret is taken", || async {
+        relay.webrtc_rs(&credential(forms[0](later))).await.is_ok()
+    })
+    .await;
+    for form in forms {
+        let made = relay.webrtc_rs(&credential(form(later))).await;
+        assert!(made.is_ok(), "{}", form(later));
+        let made = relay.webrtc_rs(&credential(form(before))).await;
+        assert!(made.is_err(), "{}", form(before));
+        // The name is what the password is of: no other time can be written into it.
+        let stolen = Credential {
+            username: form(later + 1),
+            ..credential(form(later))
+        };
+        assert!(relay.webrtc_rs(&stolen).await.is_err(), "{}", form(later));
     }
 }
 
 /// Waits for this datagram; who sent it.
-async fn hears(end: &impl Conn, expected: &[u8]) -> SocketAddr {
+pub async fn hears(end: &impl Conn, expected: &[u8]) -> SocketAddr {
     let mut buffer = [0; 100];
     loop {
         let received = tokio::time::timeout(SOON, end.recv_from(&mut buffer));
@@ -436,6 +448,103 @@ async fn a_user_who_is_blocked_in_mid_call_is_cut_off_and_others_are_not() {
     })
     .await;
     let _ = (ann_client.close().await, bob_client.close().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_signed_out_everywhere_relays_no_more_by_what_he_had_and_at_once_by_what_he_gets() {
+    let relay = Relay::start(&["--turn-workers=2"]);
+    let ann = relay.server.user("ann").await;
+    let bob = relay.server.user("bob").await;
+    let (_bobs, _bobs_end) = relay
+        .webrtc_rs(&relay.credential(&bob).await)
+        .await
+        .unwrap();
+    let login = || async {
+        let body = json!({"username": "ann", "password": PASSWORD});
+        let request = relay
+            .server
+            .request(Method::POST, "/api/auth/login/")
+            .json(&body);
+        let (status, login) = answer(request).await;
+        assert_eq!(status, 200, "{login}");
+        login["token"].as_str().unwrap().to_owned()
+    };
+    let fresh_credential = |token: String| {
+        let request = relay.server.request(Method::GET, "/api/turn/credentials/");
+        let request = request.header("Authorization", format!("Token {token}"));
+        async { credential(&answer(request).await.1) }
+    };
+
+    let mut token = ann.token.clone();
+    let mut void = Vec::new();
+    for by in ["the API", "a new password", "logout", "passwd", "block"] {
+        let credential = fresh_credential(token.clone()).await;
+        // coturn's client leaves its allocation behind when it is killed; by TCP that ends with the connection.
+        let mut calls = Vec::new();
+        for transport in [&["-y", "-c"][..], &["-y", "-c", "-t"]] {
+            let mut client = Command::new("turnutils_uclient");
+            client.args(["-p", &relay.port.to_string(), "-u", &credential.username]);
+            client.args(["-w", &credential.password, "-n", "100000"]);
+            client.args(transport).arg("127.0.0.1");
+            calls.push(Running(client.stdout(Stdio::null()).spawn().unwrap()));
+        }
+        eventually("ann's calls run", || async { relay.live().await >= 5.0 }).await;
+        match by {
+            "the API" => {
+                let request = relay.server.request(Method::POST, "/api/auth/logout-all/");
+                let request = request.header("Authorization", format!("Token {token}"));
+                assert_eq!(answer(request).await.0, 204);
+                // Nothing to wait for: the answer comes when it is so.
+                let again = fresh_credential(login().await).await;
+                let made = relay.webrtc_rs(&again).await;
+                let (client, end) = made.expect("a new one is good at once");
+                let _ = (end.close().await, client.close().await);
+            }
+            "a new password" => {
+                let request = relay.server.request(Method::POST, "/api/auth/password/");
+                let request = request.header("Authorization", format!("Token {token}"));
+                let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+                assert_eq!(answer(request.json(&body)).await.0, 204);
+                let again = fresh_credential(token.clone()).await;
+                let made = relay.webrtc_rs(&again).await;
+                let (client, end) = made.expect("a new one is good at once");
+                let _ = (end.close().await, client.close().await);
+            }
+            command => {
+                let arguments = ["user", command, "ann"];
+                let output = relay.server.command(&arguments, PASSWORD);
+                assert!(output.status.success(), "{}", text(&output.stderr));
+            }
+        }
+        eventually("ann's allocations end", || async {
+            relay.live().await <= 2.0
+        })
+        .await;
+        drop(calls);
+        void.push(credential);
+        for old in &void {
+            assert!(relay.webrtc_rs(old).await.is_err(), "void after {by}");
+        }
+        if by == "block" {
+            relay.server.command(&["user", "unblock", "ann"], "");
+        }
+        token = login().await;
+        let credential = fresh_credential(token.clone()).await;
+        let new = async || match relay.webrtc_rs(&credential).await {
+            Ok((client, end)) => end.close().await.is_ok() && client.close().await.is_ok(),
+            Err(_) => false,
+        };
+        eventually("a new one is good", new).await;
+        eventually("bob's alone is left", || async {
+            relay.live().await == 1.0
+        })
+        .await;
+    }
+    let printed = relay.printed_credential("ann", "600");
+    relay
+        .webrtc_rs(&printed)
+        .await
+        .expect("the command line knows the epoch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -514,6 +623,35 @@ async fn who_has_no_right_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let (status, _) = answer(relay.server.request(Method::GET, "/api/turn/credentials/")).await;
     assert_eq!(status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_outlasts_its_credential_unless_expiry_is_strict() {
+    let lenient = Relay::start(&[]);
+    let strict = Relay::start(&["--turn-strict-expiry=true"]);
+    let mut calls = Vec::new();
+    let mut expiries = Vec::new();
+    for relay in [&lenient, &strict] {
+        relay.server.user("ann").await;
+        let credential = relay.printed_credential("ann", "8");
+        let (expiry, _) = credential.username.split_once(':').unwrap();
+        expiries.push(expiry.parse::<u64>().unwrap());
+        calls.push((relay.webrtc_rs(&credential).await.unwrap(), credential));
+        assert_eq!(relay.live().await, 1.0);
+    }
+    eventually("the strict one ends", || async {
+        strict.live().await == 0.0
+    })
+    .await;
+    assert!(unix() + 1 >= expiries[1], "not before its time");
+    eventually("the credentials expire", || async {
+        unix() > *expiries.iter().max().unwrap()
+    })
+    .await;
+    assert_eq!(lenient.live().await, 1.0);
+    for (relay, (_, credential)) in [&lenient, &strict].into_iter().zip(&calls) {
+        assert!(relay.webrtc_rs(credential).await.is_err(), "a new call");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

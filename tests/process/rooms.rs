@@ -15,8 +15,12 @@ async fn objects_have_exactly_the_documented_fields() {
         "avatar_url",
         "display_name",
         "email",
+        "has_oidc",
+        "has_password",
+        "has_totp",
         "id",
         "is_admin",
+        "recovery_codes",
         "username",
     ];
 
@@ -36,14 +40,20 @@ async fn objects_have_exactly_the_documented_fields() {
         [
             "active_call_participants",
             "created_at",
+            "first_unread_id",
             "id",
             "is_direct",
+            "is_muted",
             "is_pinned",
             "is_public",
+            "mention_count",
+            "muted_until",
             "name",
             "owner",
             "participant_count",
             "participant_users",
+            "role",
+            "topic",
             "unread_count",
             "updated_at"
         ]
@@ -69,10 +79,16 @@ async fn objects_have_exactly_the_documented_fields() {
         [
             "attachments",
             "author",
+            "client_id",
             "content",
             "created_at",
+            "edited_at",
             "id",
+            "mentions",
+            "mentions_all",
+            "reactions",
             "read_by_ids",
+            "reply_to",
             "room"
         ]
     );
@@ -84,7 +100,10 @@ async fn objects_have_exactly_the_documented_fields() {
     );
 
     let (_, list) = bob.get(&format!("/api/rooms/{room}/participants/")).await;
-    assert_eq!(keys(&list[0]), ["id", "is_admin", "joined_at", "user"]);
+    assert_eq!(
+        keys(&list[0]),
+        ["id", "is_admin", "joined_at", "role", "user"]
+    );
     assert_eq!(
         (&list[0]["is_admin"], &list[1]["is_admin"]),
         (&json!(true), &json!(false))
@@ -96,7 +115,10 @@ async fn objects_have_exactly_the_documented_fields() {
     let invited = ann
         .done(&format!("/api/rooms/{room}/invite/"), json!({}))
         .await;
-    assert_eq!(keys(&invited), ["expires_at", "room_name", "token"]);
+    assert_eq!(
+        keys(&invited),
+        ["expires_at", "max_uses", "room_name", "token"]
+    );
     assert_eq!(invited["expires_at"], Value::Null);
 }
 
@@ -320,4 +342,228 @@ async fn lists_come_in_pages_with_absolute_links() {
     let nothing = ann.room("empty").await;
     let (status, _) = ann.get(&format!("/api/chat/{nothing}/messages/")).await;
     assert_eq!(status, 200, "the first page is there");
+}
+
+#[tokio::test]
+async fn what_others_hear_of_a_room() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let eve = server.user("eve").await;
+    let room = ann.room_with(&[&bob]).await;
+    let rooms = |path: &str| format!("/api/rooms/{room}/{path}");
+    let mut news = bob.socket("/ws/notifications/").await;
+    news.is_silent().await;
+    let patch = json!({"topic": " of what\nwe speak "});
+    let patch = ann.request(Method::PATCH, &rooms("")).json(&patch);
+    assert_eq!(answer(patch).await.1["topic"], "of what\nwe speak");
+    let told = news.next_of("room_updated").await;
+    assert_eq!(keys(&told), ["room", "type"]);
+    assert_eq!(told["type"], "room_updated");
+    assert_eq!(
+        keys(&told["room"]),
+        [
+            "id",
+            "is_public",
+            "name",
+            "owner_id",
+            "participant_count",
+            "topic",
+            "updated_at"
+        ]
+    );
+    assert_eq!(told["room"]["topic"], "of what\nwe speak");
+
+    ann.done(&rooms("add-participant/"), json!({"id": eve.id}))
+        .await;
+    let told = news.next().await;
+    assert_eq!(
+        keys(&told),
+        [
+            "change",
+            "participant_count",
+            "role",
+            "room_id",
+            "type",
+            "user"
+        ]
+    );
+    assert_eq!(
+        (
+            &told["type"],
+            &told["change"],
+            &told["user"]["id"],
+            &told["participant_count"]
+        ),
+        (
+            &json!("participant_changed"),
+            &json!("joined"),
+            &json!(eve.id),
+            &json!(3)
+        )
+    );
+    let path = rooms(&format!("participants/{}/", eve.id));
+    let appoint = ann
+        .request(Method::PATCH, &path)
+        .json(&json!({"role": "moderator"}));
+    assert_eq!(answer(appoint).await.0, 200);
+    let told = news.next().await;
+    assert_eq!(
+        (&told["change"], &told["role"]),
+        (&json!("role"), &json!("moderator"))
+    );
+    assert_eq!(eve.post(&rooms("leave/"), json!({})).await.0, 204);
+    let told = news.next().await;
+    assert_eq!(
+        (&told["change"], &told["role"]),
+        (&json!("left"), &Value::Null)
+    );
+    assert_eq!(told["participant_count"], 2);
+    let delete = ann.request(Method::DELETE, &rooms(""));
+    assert_eq!(answer(delete).await.0, 204);
+    let told = news.next().await;
+    assert_eq!(
+        told,
+        json!({"type": "room_removed", "room_id": room, "reason": "deleted"})
+    );
+}
+
+#[tokio::test]
+async fn a_room_is_muted_for_good_or_for_a_while() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let room = ann.room_with(&[&bob]).await;
+    let path = format!("/api/rooms/{room}/mute/");
+    let muted = bob.done(&path, json!({})).await;
+    assert_eq!(
+        (&muted["is_muted"], &muted["muted_until"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(
+        ann.get(&format!("/api/rooms/{room}/")).await.1["is_muted"],
+        false
+    );
+    let until = "2099-01-01T00:00:00.000000Z";
+    let muted = bob.done(&path, json!({"until": until})).await;
+    assert_eq!(
+        (&muted["is_muted"], &muted["muted_until"]),
+        (&json!(true), &json!(until))
+    );
+    let heard = answer(bob.request(Method::DELETE, &path)).await.1;
+    assert_eq!(
+        (&heard["is_muted"], &heard["muted_until"]),
+        (&json!(false), &Value::Null)
+    );
+    for wrong in [json!("2020-01-01T00:00:00Z"), json!("tomorrow"), json!(5)] {
+        let (status, answered) = bob.post(&path, json!({"until": wrong})).await;
+        assert_eq!(
+            (status, keys(&answered)),
+            (400, vec!["code", "until"]),
+            "{wrong}"
+        );
+    }
+    let eve = server.user("eve").await;
+    assert_eq!(eve.post(&path, json!({})).await.0, 403);
+}
+
+#[tokio::test]
+async fn people_and_public_rooms_are_found_whatever_the_case() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("Борис").await;
+    server.user("carl").await;
+    let names = |page: &Value| -> Vec<String> {
+        let found = page["results"].as_array().unwrap().iter();
+        found
+            .map(|user| user["username"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let (status, page) = ann.get("/api/users/").await;
+    assert_eq!(
+        (status, names(&page)),
+        (200, vec!["carl".to_owned(), "Борис".to_owned()])
+    );
+    assert_eq!(page["results"][0]["email"], "");
+    let (_, page) = ann.get("/api/users/?search=БОР").await;
+    assert_eq!(names(&page), ["Борис"]);
+    let (_, page) = ann.get("/api/users/?search=example.org").await;
+    assert_eq!(
+        names(&page),
+        Vec::<String>::new(),
+        "mail addresses are not told"
+    );
+    let long = "x".repeat(101);
+    assert_eq!(ann.get(&format!("/api/users/?search={long}")).await.0, 400);
+    assert!(
+        server
+            .command(&["user", "block", "carl"], "")
+            .status
+            .success()
+    );
+    let (_, page) = ann.get("/api/users/?search=car").await;
+    assert_eq!(page["count"], 0, "who is blocked is not found");
+
+    ann.room("secret").await;
+    let body = json!({"name": "Болтовня", "topic": "Обо всём", "is_public": true});
+    let room = ann.done("/api/rooms/", body).await["id"].clone();
+    for search in ["", "?search=болт", "?search=ВСЁМ"] {
+        let (_, page) = bob.get(&format!("/api/rooms/public/{search}")).await;
+        assert_eq!(
+            (&page["count"], &page["results"][0]["id"]),
+            (&json!(1), &room),
+            "{search}"
+        );
+        assert_eq!(page["results"][0]["is_participant"], false);
+    }
+    assert_eq!(bob.get("/api/rooms/public/?search=x").await.1["count"], 0);
+    bob.done(&format!("/api/rooms/{room}/join/"), json!({}))
+        .await;
+    let (_, page) = bob.get("/api/rooms/public/").await;
+    let found = &page["results"][0];
+    assert_eq!(
+        (&found["is_participant"], &found["participant_count"]),
+        (&json!(true), &json!(2))
+    );
+}
+
+#[tokio::test]
+async fn who_shares_no_room_is_not_found_where_that_is_set() {
+    let server = Server::start(&["--accounts-directory=shared"]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    server.user("eve").await;
+    assert_eq!(ann.get("/api/users/").await.1["count"], 0);
+    ann.room_with(&[&bob]).await;
+    let (_, page) = ann.get("/api/users/").await;
+    assert_eq!(
+        (&page["count"], &page["results"][0]["id"]),
+        (&json!(1), &json!(bob.id))
+    );
+}
+
+#[tokio::test]
+async fn rooms_and_users_have_so_many_of_each_other() {
+    let server = Server::start(&["--limits-room-participants=2", "--limits-rooms-per-user=2"]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let eve = server.user("eve").await;
+    let room = ann.room_with(&[&bob]).await;
+    let (status, refused) = ann
+        .post(
+            &format!("/api/rooms/{room}/add-participant/"),
+            json!({"id": eve.id}),
+        )
+        .await;
+    assert_eq!((status, &refused["code"]), (403, &json!("room_full")));
+    ann.room("second").await;
+    let (status, refused) = ann.post("/api/rooms/", json!({"name": "third"})).await;
+    assert_eq!((status, &refused["code"]), (403, &json!("too_many_rooms")));
+    let (status, refused) = ann
+        .post("/api/rooms/direct/", json!({"user_id": eve.id}))
+        .await;
+    assert_eq!((status, &refused["code"]), (403, &json!("too_many_rooms")));
+    // Who is written to is asked for nothing.
+    eve.done("/api/rooms/direct/", json!({"user_id": ann.id}))
+        .await;
 }

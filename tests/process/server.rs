@@ -21,7 +21,9 @@ async fn clients_learn_of_the_server_and_its_relay() {
         [
             "languages",
             "limits",
+            "oidc",
             "public_url",
+            "push_public_key",
             "registration",
             "version"
         ]

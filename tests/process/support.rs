@@ -1,8 +1,10 @@
 //! A running server, and clients of it that know no more than its URL.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -11,9 +13,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::Response;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// For what should happen at once; long, as a test must fail because it is wrong, not because it is slow.
@@ -38,10 +41,30 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// A port of UDP and TCP that nobody has, and that this process gives out once. It lies below those from which the system
+/// chooses for callers, so nobody gets it before it is bound, nor while a server is started again on it. The one above it
+/// goes with it: some of coturn's programs use two.
+pub fn free_port() -> u16 {
+    const FIRST: u32 = 20_000;
+    const EACH: u32 = 600;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test processes that run side by side have ports of their own.
+    let first = FIRST + std::process::id() % 20 * EACH;
+    loop {
+        let port = first + NEXT.fetch_add(2, Ordering::Relaxed) % EACH;
+        let port = u16::try_from(port).unwrap();
+        let everywhere = ("0.0.0.0", port);
+        if UdpSocket::bind(everywhere).is_ok() && TcpListener::bind(everywhere).is_ok() {
+            return port;
+        }
+    }
+}
+
 pub struct Server {
     child: Child,
     directory: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
     lines: mpsc::Receiver<String>,
     pub url: String,
     http: reqwest::Client,
@@ -50,6 +73,11 @@ pub struct Server {
 impl Server {
     /// Registration is open and attempts are not limited, unless `arguments` say otherwise.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_in(arguments, &[])
+    }
+
+    /// As [`Self::start`], with these in its environment.
+    pub fn start_in(arguments: &[&str], environment: &[(&'static str, PathBuf)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut all = vec!["serve".to_owned()];
         for default in [
@@ -65,11 +93,12 @@ impl Server {
             }
         }
         all.extend(arguments.iter().map(|&argument| argument.to_owned()));
-        let (child, lines, url) = launch(directory.path(), &all);
+        let (child, lines, url) = launch(directory.path(), &all, environment);
         Server {
             child,
             directory,
             arguments: all,
+            environment: environment.to_vec(),
             lines,
             url,
             http: reqwest::Client::new(),
@@ -103,15 +132,24 @@ impl Server {
     pub fn crash_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        let (child, lines, url) = launch(self.directory.path(), &self.arguments);
+        let (child, lines, url) = launch(self.directory.path(), &self.arguments, &self.environment);
         (self.child, self.lines, self.url) = (child, lines, url);
     }
 
     /// Memory that the process holds, in MiB.
     pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// As [`Self::resident`], when it was most.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with(what));
         let kib = line.and_then(|line| line.split_whitespace().nth(1));
         kib.unwrap().parse::<u64>().unwrap() / 1024
     }
@@ -166,6 +204,11 @@ impl Server {
         let request = self.request(Method::POST, "/api/auth/register/");
         let (status, answer) = answer(request.json(&body)).await;
         assert_eq!(status, 201, "{answer}");
+        self.signed_in(&answer)
+    }
+
+    /// Whom registering or signing in was answered so.
+    pub fn signed_in(&self, answer: &Value) -> User<'_> {
         User {
             server: self,
             id: answer["user"]["id"].as_i64().unwrap(),
@@ -187,7 +230,11 @@ fn log_file(directory: &Path) -> PathBuf {
 }
 
 /// Starts the server and waits until it says that it serves.
-fn launch(directory: &Path, arguments: &[String]) -> (Child, mpsc::Receiver<String>, String) {
+fn launch(
+    directory: &Path,
+    arguments: &[String],
+    environment: &[(&str, PathBuf)],
+) -> (Child, mpsc::Receiver<String>, String) {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -195,6 +242,7 @@ fn launch(directory: &Path, arguments: &[String]) -> (Child, mpsc::Receiver<Stri
         .unwrap();
     let mut child = moznods(directory)
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -285,7 +333,12 @@ impl User<'_> {
         let room = self.room("room").await;
         for other in others {
             let path = format!("/api/rooms/{room}/add-participant/");
+            let mut news = other.socket("/ws/notifications/").await;
+            news.send(json!({"type": "ping"})).await;
+            news.next_of("pong").await;
             self.done(&path, json!({"id": other.id})).await;
+            // News of this do not come to sockets that are opened from now on.
+            news.next_of("room_added").await;
         }
         room
     }
@@ -307,12 +360,13 @@ impl Socket {
         Self::try_open(server, path, headers).await.unwrap()
     }
 
-    /// `Err`: the status with which the upgrade was refused.
+    /// `Err`: the status with which the upgrade was refused; `None`: the connection was closed without an answer, as it
+    /// is where there are too many.
     pub async fn try_open(
         server: &Server,
         path: &str,
         headers: &[(&'static str, &str)],
-    ) -> Result<Self, u16> {
+    ) -> Result<Self, Option<u16>> {
         let url = format!("{}{path}", server.url.replace("http://", "ws://"));
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
@@ -320,9 +374,9 @@ impl Socket {
         }
         match tokio_tungstenite::connect_async(request).await {
             Ok((stream, response)) => Ok(Socket { stream, response }),
-            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
-                Err(response.status().as_u16())
-            }
+            Err(Error::Http(response)) => Err(Some(response.status().as_u16())),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::ConnectionReset => Err(None),
+            Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => Err(None),
             Err(error) => panic!("{error}"),
         }
     }
@@ -370,6 +424,22 @@ impl Socket {
     /// The next frame.
     pub async fn next(&mut self) -> Value {
         serde_json::from_str(&self.next_text().await).unwrap()
+    }
+
+    /// The next frame; `None`: the connection has ended.
+    pub async fn try_next(&mut self) -> Option<Value> {
+        let next = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Text(text))) => return Some(text),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    _ => return None,
+                }
+            }
+        };
+        let text = tokio::time::timeout(SOON, next).await;
+        let text = text.expect("a frame in time, or the end")?;
+        Some(serde_json::from_str(&text).unwrap())
     }
 
     /// The next frame as it was written.

@@ -5,10 +5,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use moznods_turn::auth::{Authenticator, Claim, Credential, Key, Owner, Refusal};
+use moznods_turn::auth::{Authenticator, Claim, Credential, Loss, Owner, Refusal};
 use moznods_turn::net::{Listeners, Relay, address};
-use moznods_turn::policy::PeerPolicy;
-use moznods_turn::server::{Config, Limits, RelayAddress};
+use moznods_turn::server::Config;
 
 /// Name and password.
 struct OneUser(String, String);
@@ -18,16 +17,18 @@ impl Authenticator for OneUser {
         if claim.username != self.0 {
             return Err(Refusal::Unknown);
         }
-        let key = Key::long_term(claim.username, claim.realm, &self.1);
         Ok(vec![Credential {
             owner: Owner(1),
-            key,
+            key: claim.key(&self.1),
+            epoch: 0,
+            expires: None,
             max_allocations: None,
+            over_quota: false,
         }])
     }
 
-    fn permits(&self, _: Owner) -> bool {
-        true
+    fn permits(&self, _: Owner, _: u64) -> Result<(), Loss> {
+        Ok(())
     }
 }
 
@@ -37,27 +38,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen: SocketAddr = next("ADDRESS:PORT")?.parse()?;
     let user = OneUser(next("USER")?, next("PASSWORD")?);
 
-    let own = address::interfaces()?;
-    let config = Config {
-        realm: "example".to_owned(),
-        software: "relay example".to_owned(),
-        relay: vec![RelayAddress {
-            public: listen.ip(),
-            local: address::local_for(listen.ip(), &own),
-        }],
-        relay_ports: 49152..=65535,
-        policy: PeerPolicy {
-            relays: vec![listen.ip()],
-            own,
-            listeners: vec![listen.port()],
-            allow: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
-            deny: vec![],
-        },
-        legacy_channels: true,
-        limits: Limits::default(),
-    };
-    let _relay = Relay::start(Listeners::bind(listen, 1)?, config, Arc::new(user))?;
-    println!("relaying at {listen}");
+    let listeners = Listeners::bind(listen, 1)?;
+    let mut config = Config::new("example", vec![listen.ip().into()]);
+    config.policy.own = address::interfaces()?;
+    config.policy.listeners = vec![listeners.address().port()];
+    config.policy.allow = vec!["127.0.0.0/8".parse()?, "::1/128".parse()?];
+
+    let relay = Relay::start(listeners, config, Arc::new(user))?;
+    println!("relaying at {}", relay.address());
     std::thread::park();
     Ok(())
 }

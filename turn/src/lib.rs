@@ -5,6 +5,7 @@
 //! - [`net::Relay`] drives one `Server` per worker thread with real sockets.
 //! - [`auth::Authenticator`] is how the relay asks who may use it; it knows no user table and no HTTP.
 //! - [`policy::PeerPolicy`] says which peers may be reached.
+#![warn(missing_docs)]
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,

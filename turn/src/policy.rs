@@ -38,7 +38,8 @@ const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 /// Within [`GLOBAL_V6`] and yet not for peers.
 const SPECIAL_V6: &[Ipv6Net] = &[
-    v6(0x2001, 0, 0, 23), // protocol assignments, Teredo (RFC 4380) and ORCHID among them
+    SIX_TO_FOUR,
+    v6(0x2001, 0, 0, 23), // protocol assignments, Teredo and ORCHID among them
     v6(0x2001, 0xdb8, 0, 32), // documentation
     v6(0x3fff, 0, 0, 20), // documentation (RFC 9637)
 ];
@@ -47,6 +48,8 @@ const SPECIAL_V6: &[Ipv6Net] = &[
 const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);
 /// 6to4 (RFC 3056): bits 16 to 47 are the IPv4 address that is meant.
 const SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 0, 16);
+/// Teredo (RFC 4380).
+const TEREDO: Ipv6Net = v6(0x2001, 0, 0, 32);
 
 /// Decides about each peer address.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +69,9 @@ pub struct PeerPolicy {
 /// What a peer address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
+    /// Nothing is relayed to it or from it.
     Refused,
+    /// To be reached at any port but 0.
     Allowed,
     /// An address of this server: to be reached at the ports of live allocations alone, since this host may
     /// trust what comes from its own addresses.
@@ -77,7 +82,9 @@ impl PeerPolicy {
     /// What an address and port are to the relay. What the admin denies comes first, then what he allows, then
     /// this host's own addresses, then whether the address is public.
     pub fn judge(&self, peer: SocketAddr) -> Peer {
-        let is_own = |ip| self.own.contains(&ip) || self.relays.contains(&ip);
+        // All of 127.0.0.0/8 is this machine's, though interfaces name but one of it.
+        let is_own =
+            |ip: IpAddr| ip.is_loopback() || self.own.contains(&ip) || self.relays.contains(&ip);
         let own =
             is_own(peer.ip()) || embedded_v4(peer.ip()).is_some_and(|inner| is_own(inner.into()));
         if peer.port() == 0 || (own && self.listeners.contains(&peer.port())) {
@@ -112,13 +119,19 @@ impl PeerPolicy {
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !SPECIAL_V4.iter().any(|net| net.contains(&ip)),
-        IpAddr::V6(ip) if NAT64.contains(&ip) || SIX_TO_FOUR.contains(&ip) => {
+        IpAddr::V6(ip) if NAT64.contains(&ip) => {
             embedded_v4(IpAddr::V6(ip)).is_some_and(|inner| is_public(IpAddr::V4(inner)))
         }
         IpAddr::V6(ip) => {
             GLOBAL_V6.contains(&ip) && !SPECIAL_V6.iter().any(|net| net.contains(&ip))
         }
     }
+}
+
+/// Whether an address lies behind a tunnel whose end carries on what is sent to it. Neither clients nor peers may have
+/// one (RFC 8656 §21.4).
+pub(crate) fn is_tunnelled(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if TEREDO.contains(&ip) || SIX_TO_FOUR.contains(&ip))
 }
 
 /// The IPv4 address that an IPv6 address stands for.
@@ -181,7 +194,6 @@ mod tests {
             "172.32.0.1",
             "2606:4700::1111",
             "64:ff9b::808:808",
-            "2002:808:808::1",
         ] {
             assert!(allows(&policy, ip), "{ip}");
         }
@@ -237,6 +249,7 @@ mod tests {
             "3fff::1",
             "2001::1",
             "2001:10::1",
+            "2002:808:808::1",
             "64:ff9b:1::808:808",
             "::ffff:8.8.8.8",
             "::8.8.8.8",
@@ -277,11 +290,13 @@ mod tests {
         for ip in ["127.0.0.1", "10.0.0.7", "192.168.2.1"] {
             assert!(allows(&policy, ip), "{ip}");
         }
-        assert_eq!(
-            judge(&policy, "10.0.0.7:3478"),
-            Peer::Refused,
-            "its listeners never"
-        );
+        for listener in ["10.0.0.7:3478", "127.0.0.1:3478", "127.9.9.9:3478"] {
+            assert_eq!(
+                judge(&policy, listener),
+                Peer::Refused,
+                "its listeners never"
+            );
+        }
         for ip in [
             "192.168.1.1",
             "8.8.8.8",

@@ -4,239 +4,20 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 use moznods_turn::auth::Owner;
 use moznods_turn::net::tls::Certificate;
 use moznods_turn::net::{Listeners, Relay};
-use moznods_turn::policy::PeerPolicy;
-use moznods_turn::server::{Config, Limits, RelayAddress};
 use moznods_turn::stats::Dropped;
-use moznods_turn::wire::{Builder, Message, Method, attr, channel};
-use rustls::{ClientConnection, RootCertStore, StreamOwned};
-use support::{Answer, Client, REALM, Users, bind, channel_data, permit, udp_transport};
-
-const PATIENCE: Duration = Duration::from_secs(5);
-
-fn start(ip: &str, allow: &[&str]) -> Relay {
-    start_for(Arc::default(), ip, allow)
-}
-
-fn start_for(users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
-    let address = SocketAddr::new(ip.parse().unwrap(), 0);
-    serve(Listeners::bind(address, 2).unwrap(), users, ip, allow)
-}
-
-fn serve(listeners: Listeners, users: Arc<Users>, ip: &str, allow: &[&str]) -> Relay {
-    let ip: IpAddr = ip.parse().unwrap();
-    let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
-    let config = Config {
-        realm: REALM.to_owned(),
-        software: "MOznoDS".to_owned(),
-        relay: vec![RelayAddress {
-            public: ip,
-            local: ip,
-        }],
-        relay_ports: 49152..=65535,
-        policy: PeerPolicy {
-            relays: vec![ip],
-            own: vec![ip],
-            allow,
-            ..PeerPolicy::default()
-        },
-        legacy_channels: true,
-        limits: Limits::default(),
-    };
-    Relay::start(listeners, config, users).unwrap()
-}
-
-/// How a test client speaks to the relay.
-enum Wire {
-    Udp(UdpSocket),
-    Tcp(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-}
-
-/// A self-signed certificate in files.
-struct Files {
-    directory: tempfile::TempDir,
-    trusted: RootCertStore,
-}
-
-impl Files {
-    fn new() -> Self {
-        let mut files = Files {
-            directory: tempfile::tempdir().unwrap(),
-            trusted: RootCertStore::empty(),
-        };
-        files.renew();
-        files
-    }
-
-    fn paths(&self) -> (PathBuf, PathBuf) {
-        let path = self.directory.path();
-        (path.join("cert.pem"), path.join("key.pem"))
-    }
-
-    /// Another certificate, and no trust in the one before.
-    fn renew(&mut self) {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let (chain, key) = self.paths();
-        std::fs::write(chain, made.cert.pem()).unwrap();
-        std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
-        self.trusted = RootCertStore::empty();
-        self.trusted.add(made.cert.der().clone()).unwrap();
-    }
-
-    fn certificate(&self) -> Arc<Certificate> {
-        let (chain, key) = self.paths();
-        Certificate::load(&chain, &key).unwrap()
-    }
-
-    fn connect(
-        &self,
-        address: SocketAddr,
-        alpn: &[&[u8]],
-    ) -> StreamOwned<ClientConnection, TcpStream> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(self.trusted.clone())
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let name = "localhost".try_into().unwrap();
-        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        StreamOwned::new(connection, stream)
-    }
-}
-
-struct Caller {
-    wire: Wire,
-    client: Client,
-}
-
-impl Caller {
-    fn udp(relay: &Relay, username: &'static str) -> Self {
-        let socket = UdpSocket::bind((relay.address().ip(), 0)).unwrap();
-        socket.connect(relay.address()).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Caller {
-            wire: Wire::Udp(socket),
-            client: Client::new(username),
-        }
-    }
-
-    fn tcp(relay: &Relay, username: &'static str) -> Self {
-        let stream = TcpStream::connect(relay.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Caller {
-            wire: Wire::Tcp(stream),
-            client: Client::new(username),
-        }
-    }
-
-    fn tls(relay: &Relay, files: &Files, username: &'static str) -> Self {
-        Caller {
-            wire: Wire::Tls(Box::new(files.connect(relay.tls_address().unwrap(), &[]))),
-            client: Client::new(username),
-        }
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        let stream: &mut dyn Write = match &mut self.wire {
-            Wire::Udp(socket) => {
-                assert_eq!(socket.send(bytes).unwrap(), bytes.len());
-                return;
-            }
-            Wire::Tcp(stream) => stream,
-            Wire::Tls(stream) => stream,
-        };
-        // Torn in two, as a network may do.
-        let (head, tail) = bytes.split_at(bytes.len() / 2);
-        stream.write_all(head).unwrap();
-        stream.write_all(tail).unwrap();
-        let padding = bytes.len().next_multiple_of(4) - bytes.len();
-        stream.write_all(&vec![0; padding]).unwrap();
-    }
-
-    fn receive(&mut self) -> Vec<u8> {
-        let stream: &mut dyn Read = match &mut self.wire {
-            Wire::Udp(socket) => {
-                let mut buffer = vec![0; 65_536];
-                let count = socket.recv(&mut buffer).expect("a datagram");
-                buffer.truncate(count);
-                return buffer;
-            }
-            Wire::Tcp(stream) => stream,
-            Wire::Tls(stream) => stream,
-        };
-        let mut head = [0; 4];
-        stream.read_exact(&mut head).expect("a message");
-        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-        let whole = if head[0] < 0x40 {
-            20 + length
-        } else {
-            channel::padded_len(length)
-        };
-        let mut message = head.to_vec();
-        message.resize(whole, 0);
-        stream.read_exact(&mut message[4..]).unwrap();
-        if head[0] >= 0x40 {
-            message.truncate(4 + length);
-        }
-        message
-    }
-
-    fn ask(&mut self, method: Method, fill: impl Fn(&mut Builder<'_>)) -> Answer {
-        if self.client.nonce.is_empty() {
-            let bytes = self.client.bare(method, &fill);
-            self.send(&bytes);
-            let answer = self.receive();
-            assert_eq!(self.client.read(&answer).code, 401);
-        }
-        let bytes = self.client.request(method, &fill);
-        self.send(&bytes);
-        let answer = self.receive();
-        self.client.read(&answer)
-    }
-
-    fn allocate(&mut self) -> SocketAddr {
-        let answer = self.ask(Method::Allocate, udp_transport);
-        assert_eq!(answer.code, 0);
-        answer.address(attr::XOR_RELAYED_ADDRESS).unwrap()
-    }
-
-    fn bind(&mut self, number: u16, peer: SocketAddr) {
-        assert_eq!(
-            self.ask(Method::ChannelBind, |m| bind(number, peer)(m))
-                .code,
-            0
-        );
-    }
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn live(relay: &Relay) -> u64 {
-    relay
-        .stats()
-        .map(|stats| stats.allocations.load(Relaxed))
-        .sum()
-}
+use moznods_turn::wire::{Message, Method, attr};
+use support::sockets::{
+    Caller, Files, PATIENCE, Wire, config, dropped, live, serve, start, start_for, total,
+    wait_until,
+};
+use support::{Client, Users, bind, channel_data, permit};
 
 #[test]
 fn two_callers_relayed_here_hear_each_other_over_each_transport_and_family() {
@@ -265,6 +46,48 @@ fn two_callers_relayed_here_hear_each_other_over_each_transport_and_family() {
                     assert_eq!(alice.receive(), channel_data(0x4000, &payload));
                 }
             }
+        }
+    }
+}
+
+/// A 1:1 NAT stands before the relay, so that its public address leads nowhere from here.
+#[test]
+fn callers_on_all_workers_hear_each_other_without_a_packet_leaving_the_process() {
+    let mut config = config("127.0.0.1", &[]);
+    let public = "198.51.100.7".parse().unwrap();
+    config.relay[0].public = public;
+    config.policy.relays = vec![public];
+    let listeners = Listeners::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+    let relay = Relay::start(listeners, config, Arc::<Users>::default()).unwrap();
+    let mut callers: Vec<(Caller, SocketAddr)> = Vec::new();
+    while relay
+        .stats()
+        .any(|worker| worker.allocations.load(Relaxed) < 2)
+    {
+        assert!(callers.len() < 64, "workers share the clients");
+        for mut caller in [Caller::udp(&relay, "alice"), Caller::tcp(&relay, "bob")] {
+            let address = caller.allocate();
+            assert_eq!(address.ip(), public);
+            callers.push((caller, address));
+        }
+    }
+    let addresses: Vec<SocketAddr> = callers.iter().map(|(_, address)| *address).collect();
+    for (caller, own) in &mut callers {
+        for (number, peer) in (0x4000..).zip(&addresses) {
+            if peer != own {
+                caller.bind(number, *peer);
+            }
+        }
+    }
+    for sender in 0..callers.len() {
+        for receiver in (0..callers.len()).filter(|receiver| *receiver != sender) {
+            let (to, from) = (0x4000 + receiver as u16, 0x4000 + sender as u16);
+            let payload = format!("{sender} to {receiver}");
+            callers[sender]
+                .0
+                .send(&channel_data(to, payload.as_bytes()));
+            let heard = callers[receiver].0.receive();
+            assert_eq!(heard, channel_data(from, payload.as_bytes()));
         }
     }
 }
@@ -395,16 +218,8 @@ fn reads_slowly(relay: &Relay, mut alice: Caller) {
     let address = alice.allocate();
     alice.bind(0x4000, peer.local_addr().unwrap());
     // Far more than all buffers between hold.
-    let received = || -> u64 {
-        let to_client = |stats: &moznods_turn::stats::Stats| stats.to_client.packets.load(Relaxed);
-        relay.stats().map(to_client).sum()
-    };
-    let lost = || -> u64 {
-        relay
-            .stats()
-            .map(|stats| stats.dropped(Dropped::SendFailed))
-            .sum()
-    };
+    let received = || total(relay, |stats| stats.to_client.packets.load(Relaxed));
+    let lost = || dropped(relay, Dropped::SendFailed);
     let mut number = 0_u32;
     while lost() == 0 {
         let mut payload = [0; 30_001];

@@ -4,9 +4,7 @@ mod local;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::{CloseReason, ConnectionId, Scope, UserId, Whom};
+use crate::{CloseReason, ConnectionId, Frame, RoomId, Scope, UserId, Whom};
 
 pub use local::LocalBus;
 
@@ -17,16 +15,26 @@ pub enum Event {
     ToScope {
         scope: Scope,
         except: Option<UserId>,
-        frame: Bytes,
+        frame: Arc<Frame>,
     },
     /// To the [`Scope::Notifications`] of these users.
     ToUsers {
         users: Arc<[UserId]>,
-        frame: Bytes,
+        frame: Arc<Frame>,
     },
     ToConnection {
         connection: ConnectionId,
-        frame: Bytes,
+        frame: Arc<Frame>,
+    },
+    /// The user takes part in the room from now on.
+    Entered {
+        room: RoomId,
+        user: UserId,
+    },
+    /// The user takes part in the room no more.
+    Left {
+        room: RoomId,
+        user: UserId,
     },
     Close {
         whom: Whom,

@@ -5,8 +5,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::users::fold;
 use crate::StorageError;
 
 const DATABASE: &str = "moznods.db";
@@ -14,14 +16,27 @@ const LOCK: &str = "serve.lock";
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes that the WAL keeps of the disk once all of it is in the database.
+const WAL_KEPT: i64 = 8 * 1024 * 1024;
+
 /// Says in the file itself whose it is: "MOzD".
-const APPLICATION_ID: i32 = 0x4D4F_7A44;
+pub(crate) const APPLICATION_ID: i32 = 0x4D4F_7A44;
 
 /// In order; a database's `user_version` is how many of them it has seen.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_joined_after.sql"),
     include_str!("migrations/0003_relay_secrets.sql"),
+    include_str!("migrations/0004_user_epoch.sql"),
+    include_str!("migrations/0005_relay_usage.sql"),
+    include_str!("migrations/0006_relay_secret_quota.sql"),
+    include_str!("migrations/0007_relay_devices.sql"),
+    include_str!("migrations/0008_accounts.sql"),
+    include_str!("migrations/0009_rooms.sql"),
+    include_str!("migrations/0010_messages.sql"),
+    include_str!("migrations/0011_files.sql"),
+    include_str!("migrations/0012_events.sql"),
+    include_str!("migrations/0013_push_bots_audit.sql"),
 ];
 
 /// What to do when the data directory or the database is not there.
@@ -39,6 +54,8 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
+    pub(crate) const FILE: &str = LOCK;
+
     /// Makes the directory (mode 0700) if need be. The lock ends with the value, and with the process.
     pub fn take(directory: &Path) -> Result<Self, StorageError> {
         create_directory(directory)?;
@@ -126,6 +143,8 @@ pub(super) fn open_writer(
         .map_err(foreign)?;
     // NORMAL may lose the last commits at power loss.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What a burst has made of the WAL is given back as soon as it begins anew.
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(128);
     migrate(&mut connection, path, lock)?;
@@ -145,6 +164,11 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    // SQLite's own knows the case of English letters alone.
+    connection.create_scalar_function("fold", 1, flags, |context| {
+        Ok(fold(context.get_raw(0).as_str()?))
+    })?;
     Ok(connection)
 }
 
@@ -153,7 +177,7 @@ fn migrate(
     path: &Path,
     lock: impl FnOnce() -> Result<Option<DirectoryLock>, StorageError>,
 ) -> Result<(), StorageError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = known();
     let found = schema(connection)?;
     let path = path.to_owned();
     if found > known {
@@ -181,7 +205,17 @@ fn migrate(
     Ok(())
 }
 
-fn schema(connection: &Connection) -> rusqlite::Result<i64> {
+/// The schema of this version.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Writes what is there already, the number of the schema: a page that goes to the disk as every change does.
+pub(super) fn write_something(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "user_version", schema(connection)?)
+}
+
+pub(super) fn schema(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 

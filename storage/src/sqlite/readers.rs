@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connect::open_reader;
 use crate::StorageError;
@@ -25,6 +26,10 @@ impl Readers {
             idle: Arc::new(Mutex::new(idle)),
             places: Arc::new(Semaphore::new(READERS)),
         })
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        Gate(Arc::clone(&self.places))
     }
 
     /// Runs `query` on one snapshot of the database.
@@ -48,6 +53,25 @@ impl Readers {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| StorageError::Closed)?
+    }
+}
+
+/// Through which all go who want to read.
+pub(super) struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// Waits, blocking, for those who read to be done, and lets nobody read until what it returns is dropped. `None`: they
+    /// took longer than `patience`.
+    pub(super) fn close(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        // Of this thread, which is none of the program's runtime.
+        let clock = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .ok()?;
+        let all = u32::try_from(READERS).ok()?;
+        let places = Arc::clone(&self.0).acquire_many_owned(all);
+        let closed = clock.block_on(async { tokio::time::timeout(patience, places).await });
+        closed.ok()?.ok()
     }
 }
 

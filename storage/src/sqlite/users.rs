@@ -1,18 +1,79 @@
-//! SQL of users, their tokens, and the server's own secrets.
+//! SQL of users, and the server's own secrets.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::found;
-use super::rooms::pass_on;
-use crate::{
-    AdminGrant, NewUser, StorageError, Timestamp, TokenHash, TokenOwner, User, UserId, UserKey,
-};
+use super::credentials::{forget, link_identity};
+use super::files::remove_of_user;
+use super::rooms::leave_all;
+use super::sign_ins::end_tokens;
+use super::{Result, SqliteStore, found};
+use crate::{AdminGrant, Identity, NewUser, StorageError, User, UserId, UserKey, UserStore};
 
-type Result<T> = std::result::Result<T, StorageError>;
+#[async_trait]
+impl UserStore for SqliteStore {
+    async fn create_user(&self, user: NewUser) -> Result<User> {
+        self.writer.write(move |c| create(c, &user)).await
+    }
+
+    async fn create_user_with_identity(&self, user: NewUser, identity: Identity) -> Result<User> {
+        self.writer
+            .write(move |c| {
+                let created = create(c, &user)?;
+                link_identity(c, &identity, created.id, None, user.now)?;
+                Ok(created)
+            })
+            .await
+    }
+
+    async fn user(&self, key: UserKey) -> Result<Option<User>> {
+        self.readers
+            .read(move |c| Ok(find(c, &key)?.map(|(user, _)| user)))
+            .await
+    }
+
+    async fn user_with_password(&self, key: UserKey) -> Result<Option<(User, String)>> {
+        self.readers.read(move |c| find(c, &key)).await
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        self.readers.read(|c| all(c)).await
+    }
+
+    async fn has_admin(&self) -> Result<bool> {
+        self.readers.read(|c| has_admin(c)).await
+    }
+
+    async fn set_display_name(&self, user: UserId, display_name: String) -> Result<User> {
+        self.writer
+            .write(move |c| set_display_name(c, user, &display_name))
+            .await
+    }
+
+    async fn set_blocked(&self, user: UserId, blocked: bool) -> Result<()> {
+        self.writer
+            .write(move |c| set_blocked(c, user, blocked))
+            .await
+    }
+
+    async fn delete_user(&self, user: UserId) -> Result<()> {
+        self.writer.write(move |c| delete(c, user)).await
+    }
+
+    async fn delete_own_account(&self, user: UserId, epoch: i64) -> Result<()> {
+        self.writer
+            .write(move |c| delete_own_account(c, user, epoch))
+            .await
+    }
+
+    async fn users_with_access(&self) -> Result<Vec<(UserId, i64)>> {
+        self.readers.read(|c| with_access(c)).await
+    }
+}
 
 /// Columns of a user, in the order in which [`read_user`] takes them; the table is named `u`.
-pub(super) const USER: &str =
-    "u.id, u.username, u.email, u.display_name, u.is_admin, u.blocked, u.created_at";
+pub(super) const USER: &str = "u.id, u.username, u.email, u.display_name, u.is_admin, u.blocked, u.epoch, u.created_at, u.avatar_hash";
+pub(super) const USER_COLUMNS: usize = 9;
 
 /// Reads [`USER`] from column `at` on.
 pub(super) fn read_user(row: &Row<'_>, at: usize) -> rusqlite::Result<User> {
@@ -23,16 +84,18 @@ pub(super) fn read_user(row: &Row<'_>, at: usize) -> rusqlite::Result<User> {
         display_name: row.get(at + 3)?,
         is_admin: row.get(at + 4)?,
         blocked: row.get(at + 5)?,
-        created_at: row.get(at + 6)?,
+        epoch: row.get(at + 6)?,
+        created_at: row.get(at + 7)?,
+        avatar: row.get(at + 8)?,
     })
 }
 
 /// How names and mails are compared.
-fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> String {
     text.to_lowercase()
 }
 
-pub(super) fn create(c: &Connection, user: &NewUser) -> Result<User> {
+fn create(c: &Connection, user: &NewUser) -> Result<User> {
     if user.admin == AdminGrant::First && has_admin(c)? {
         return Err(StorageError::AdminExists);
     }
@@ -43,7 +106,7 @@ pub(super) fn create(c: &Connection, user: &NewUser) -> Result<User> {
     if taken("username_key", &user.username)? {
         return Err(StorageError::UsernameTaken);
     }
-    if taken("email_key", &user.email)? {
+    if !user.email.is_empty() && taken("email_key", &user.email)? {
         return Err(StorageError::EmailTaken);
     }
     c.prepare_cached(
@@ -54,7 +117,7 @@ pub(super) fn create(c: &Connection, user: &NewUser) -> Result<User> {
         user.username,
         fold(&user.username),
         user.email,
-        fold(&user.email),
+        (!user.email.is_empty()).then(|| fold(&user.email)),
         user.display_name,
         user.password_hash,
         user.admin.grants(),
@@ -63,8 +126,8 @@ pub(super) fn create(c: &Connection, user: &NewUser) -> Result<User> {
     by_id(c, c.last_insert_rowid())?.ok_or(StorageError::NotFound)
 }
 
-pub(super) fn find(c: &Connection, key: &UserKey) -> Result<Option<(User, String)>> {
-    let read = |row: &Row<'_>| Ok((read_user(row, 0)?, row.get(7)?));
+fn find(c: &Connection, key: &UserKey) -> Result<Option<(User, String)>> {
+    let read = |row: &Row<'_>| Ok((read_user(row, 0)?, row.get(USER_COLUMNS)?));
     let select = |condition: &str| {
         format!("SELECT {USER}, u.password_hash FROM users u WHERE {condition} AND NOT u.deleted")
     };
@@ -85,11 +148,11 @@ pub(super) fn find(c: &Connection, key: &UserKey) -> Result<Option<(User, String
     Ok(row)
 }
 
-fn by_id(c: &Connection, id: UserId) -> Result<Option<User>> {
+pub(super) fn by_id(c: &Connection, id: UserId) -> Result<Option<User>> {
     Ok(find(c, &UserKey::Id(id))?.map(|(user, _)| user))
 }
 
-pub(super) fn all(c: &Connection) -> Result<Vec<User>> {
+fn all(c: &Connection) -> Result<Vec<User>> {
     let users = c
         .prepare_cached(&format!(
             "SELECT {USER} FROM users u WHERE NOT u.deleted ORDER BY u.id"
@@ -99,14 +162,14 @@ pub(super) fn all(c: &Connection) -> Result<Vec<User>> {
     Ok(users)
 }
 
-pub(super) fn has_admin(c: &Connection) -> Result<bool> {
+fn has_admin(c: &Connection) -> Result<bool> {
     Ok(
         c.prepare_cached("SELECT 1 FROM users WHERE is_admin AND NOT deleted")?
             .exists([])?,
     )
 }
 
-pub(super) fn set_display_name(c: &Connection, user: UserId, name: &str) -> Result<User> {
+fn set_display_name(c: &Connection, user: UserId, name: &str) -> Result<User> {
     found(
         c.prepare_cached("UPDATE users SET display_name = ? WHERE id = ? AND NOT deleted")?
             .execute(params![name, user])?,
@@ -114,15 +177,7 @@ pub(super) fn set_display_name(c: &Connection, user: UserId, name: &str) -> Resu
     by_id(c, user)?.ok_or(StorageError::NotFound)
 }
 
-pub(super) fn set_password(c: &Connection, user: UserId, hash: &str) -> Result<()> {
-    found(
-        c.prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND NOT deleted")?
-            .execute(params![hash, user])?,
-    )?;
-    end_tokens(c, user)
-}
-
-pub(super) fn set_blocked(c: &Connection, user: UserId, blocked: bool) -> Result<()> {
+fn set_blocked(c: &Connection, user: UserId, blocked: bool) -> Result<()> {
     found(
         c.prepare_cached("UPDATE users SET blocked = ? WHERE id = ? AND NOT deleted")?
             .execute(params![blocked, user])?,
@@ -130,7 +185,7 @@ pub(super) fn set_blocked(c: &Connection, user: UserId, blocked: bool) -> Result
     if blocked { end_tokens(c, user) } else { Ok(()) }
 }
 
-pub(super) fn delete(c: &Connection, user: UserId) -> Result<()> {
+fn delete(c: &Connection, user: UserId) -> Result<()> {
     found(c.execute(
         "UPDATE users SET username = 'deleted-' || id, username_key = NULL, email = '', email_key = NULL,
              display_name = '', password_hash = '', is_admin = 0, deleted = 1
@@ -138,78 +193,29 @@ pub(super) fn delete(c: &Connection, user: UserId) -> Result<()> {
         [user],
     )?)?;
     end_tokens(c, user)?;
+    remove_of_user(c, user)?;
+    forget(c, user)?;
     c.execute("DELETE FROM invitations WHERE created_by = ?", [user])?;
-    c.execute("DELETE FROM participants WHERE user_id = ?", [user])?;
-    pass_on(c, user)
+    leave_all(c, user)
 }
 
-pub(super) fn with_access(c: &Connection) -> Result<Vec<UserId>> {
-    let ids = c
-        .prepare_cached("SELECT id FROM users WHERE NOT blocked AND NOT deleted")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(ids)
-}
-
-pub(super) fn add_token(
-    c: &Connection,
-    token: TokenHash,
-    user: UserId,
-    now: Timestamp,
-) -> Result<()> {
-    // Blocked between the check of the password and this moment: no token.
-    found(
-        c.prepare_cached(
-            "INSERT INTO tokens (hash, user_id, created_at, last_used_at)
-             SELECT ?1, id, ?3, ?3 FROM users WHERE id = ?2 AND NOT blocked AND NOT deleted",
-        )?
-        .execute(params![token.0, user, now])?,
-    )
-}
-
-pub(super) fn token_owner(c: &Connection, token: TokenHash) -> Result<Option<TokenOwner>> {
-    let owner = c
-        .prepare_cached(&format!(
-            "SELECT {USER}, t.last_used_at FROM tokens t JOIN users u ON u.id = t.user_id
-             WHERE t.hash = ? AND NOT u.blocked AND NOT u.deleted"
-        ))?
-        .query_row([token.0], |row| {
-            Ok(TokenOwner {
-                user: read_user(row, 0)?,
-                last_used_at: row.get(7)?,
-            })
-        })
-        .optional()?;
-    Ok(owner)
-}
-
-pub(super) fn touch_token(c: &Connection, token: TokenHash, now: Timestamp) -> Result<()> {
-    c.prepare_cached("UPDATE tokens SET last_used_at = ? WHERE hash = ?")?
-        .execute(params![now, token.0])?;
-    Ok(())
-}
-
-pub(super) fn remove_token(c: &Connection, token: TokenHash) -> Result<()> {
-    c.prepare_cached("DELETE FROM tokens WHERE hash = ?")?
-        .execute([token.0])?;
-    Ok(())
-}
-
-pub(super) fn living_tokens(c: &Connection, tokens: Vec<TokenHash>) -> Result<Vec<TokenHash>> {
-    let mut statement = c.prepare_cached("SELECT 1 FROM tokens WHERE hash = ?")?;
-    let mut living = Vec::with_capacity(tokens.len());
-    for token in tokens {
-        if statement.exists([token.0])? {
-            living.push(token);
-        }
+fn delete_own_account(c: &Connection, user: UserId, epoch: i64) -> Result<()> {
+    let current = by_id(c, user)?
+        .filter(|user| user.epoch == epoch && !user.blocked)
+        .ok_or(StorageError::NotFound)?;
+    let others = "SELECT 1 FROM users WHERE is_admin AND NOT blocked AND NOT deleted AND id <> ?";
+    if current.is_admin && !c.prepare_cached(others)?.exists([user])? {
+        return Err(StorageError::LastAdmin);
     }
-    Ok(living)
+    delete(c, user)
 }
 
-fn end_tokens(c: &Connection, user: UserId) -> Result<()> {
-    c.prepare_cached("DELETE FROM tokens WHERE user_id = ?")?
-        .execute([user])?;
-    Ok(())
+fn with_access(c: &Connection) -> Result<Vec<(UserId, i64)>> {
+    let users = c
+        .prepare_cached("SELECT id, epoch FROM users WHERE NOT blocked AND NOT deleted")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(users)
 }
 
 pub(super) fn secret(c: &Connection, name: &str, fresh: &str) -> Result<String> {

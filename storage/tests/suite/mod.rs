@@ -1,11 +1,24 @@
 //! What every implementation of `Store` must do. [`tests!`] runs all of it against one.
 
+mod accounts;
+mod events;
+mod files;
+mod messages;
+mod moderation;
+
+pub use messages::*;
+
 use std::sync::Arc;
 
 use moznods_storage::{
-    AdminGrant, Admission, MAX_UNREAD, Message, NewRelaySecret, NewUser, Page, RoomChange, RoomId,
-    SecretText, StorageError, Store, TokenHash, User, UserId, UserKey,
+    AdminGrant, Admission, DeviceKeys, MAX_UNREAD, Month, NewInvitation, NewMessage,
+    NewRelayDevice, NewRelaySecret, NewRoom, NewSignIn, NewUser, Page, RelayOwner, RelayUsage,
+    Right, Role, RoomChange, RoomId, RoomLimits, SecretText, StorageError, Store, TokenHash, User,
+    UserId, UserKey,
 };
+
+pub use events::*;
+pub use moderation::*;
 
 /// Makes a test of every function below; `$store` returns a guard and an empty store.
 macro_rules! tests {
@@ -15,6 +28,14 @@ macro_rules! tests {
             there_is_one_first_administrator,
             a_blocked_user_has_no_tokens_and_gets_none,
             a_new_password_ends_all_tokens,
+            all_tokens_of_a_user_end_at_once,
+            sign_ins_are_named_listed_and_ended_by_their_user_alone,
+            the_sign_in_unused_for_longest_makes_room,
+            who_changes_his_password_stays_signed_in_once,
+            a_link_for_a_password_is_good_once_and_until_its_end,
+            codes_of_a_second_factor_are_taken_once,
+            an_identity_is_of_one_account,
+            the_last_administrator_stays,
             a_deleted_user_is_gone_but_what_he_wrote_stays,
             rooms_are_listed_newest_first_with_what_the_viewer_needs,
             a_direct_room_is_one_for_both,
@@ -27,10 +48,33 @@ macro_rules! tests {
             invitations_go_with_who_made_them_and_with_who_is_removed,
             rights_must_hold_at_the_moment_of_the_change,
             what_was_said_before_one_came_is_neither_unread_nor_read,
+            a_right_against_somebody_ends_where_he_is_as_much,
+            an_invitation_ends_with_its_uses,
+            a_room_is_muted_by_one_for_himself,
             secrets_are_made_once,
             secrets_of_other_programs_come_and_go_by_name,
-            many_writers_at_once_lose_nothing_and_are_announced_in_order,
+            devices_come_and_go_by_name,
+            usage_adds_up_by_month_and_owner,
+            many_writers_at_once_lose_nothing_and_are_told_in_order,
             a_failed_change_undoes_itself_alone,
+            files_are_seen_by_who_uploaded_them_and_where_they_are_attached,
+            only_own_files_are_attached_and_once,
+            a_quota_holds_for_all_files_of_a_user,
+            what_is_attached_goes_with_its_message_room_and_user,
+            blobs_are_loose_when_nothing_refers_to_them,
+            avatars_are_seen_while_somebody_has_them,
+            each_change_is_told_and_logged_once,
+            an_undone_change_leaves_no_event,
+            one_has_missed_what_is_his_now,
+            events_are_kept_by_number_and_by_age,
+            a_message_sent_twice_is_there_once,
+            only_the_author_changes_a_message_and_only_while_he_takes_part,
+            a_deleted_message_leaves_counts_and_replies_right,
+            a_reply_answers_a_message_of_its_own_room,
+            reactions_are_one_of_each_kind_from_each,
+            mentions_are_of_those_in_the_room,
+            a_history_is_read_from_any_place_of_it,
+            own_messages_are_never_unread,
         );
     };
     ($store:path: $($name:ident),* $(,)?) => {
@@ -45,7 +89,15 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
+pub use accounts::*;
+pub use files::*;
+
 type Shared = Arc<dyn Store>;
+
+const LIMITS: RoomLimits = RoomLimits {
+    participants: 100,
+    rooms: 100,
+};
 
 const ALL: Page = Page {
     offset: 0,
@@ -67,21 +119,69 @@ async fn user(store: &Shared, name: &str) -> User {
     store.create_user(new_user(name)).await.unwrap()
 }
 
+fn sign_in(token: TokenHash, user: UserId, epoch: i64, now: i64) -> NewSignIn {
+    NewSignIn {
+        token,
+        user,
+        epoch,
+        name: String::new(),
+        now,
+    }
+}
+
 async fn room(store: &Shared, owner: UserId, name: &str) -> RoomId {
     store
-        .create_room(owner, name.to_owned(), false, 10)
+        .create_room(new_room(owner, name), LIMITS)
         .await
         .unwrap()
 }
 
 fn by(owner: &User) -> Admission {
-    Admission::Owner(owner.id)
+    Admission::By(owned_by(owner))
+}
+
+fn owned_by(owner: &User) -> Right {
+    Right {
+        by: owner.id,
+        least: Role::Owner,
+    }
+}
+
+fn new_room(owner: UserId, name: &str) -> NewRoom {
+    NewRoom {
+        owner,
+        name: name.to_owned(),
+        topic: String::new(),
+        is_public: false,
+        now: 10,
+    }
+}
+
+fn new_invitation(token: &str, room: RoomId, by: UserId, end: Option<i64>) -> NewInvitation {
+    NewInvitation {
+        token: token.to_owned(),
+        room,
+        by,
+        expires_at: end,
+        max_uses: None,
+        now: 12,
+    }
+}
+
+fn new_message(room: RoomId, author: UserId, text: &str) -> NewMessage {
+    NewMessage {
+        room,
+        author,
+        content: text.to_owned(),
+        now: 20,
+        ..NewMessage::default()
+    }
 }
 
 async fn say(store: &Shared, room: RoomId, author: UserId, text: &str) -> i64 {
-    let nothing = Box::new(|_: &Message| {});
-    let message = store.add_message(room, author, text.to_owned(), 20, nothing);
-    message.await.unwrap().expect("a participant").id
+    let message = store.add_message(new_message(room, author, text));
+    let sent = message.await.unwrap();
+    sent.expect("a participant").into_message().id
 }
 
 pub async fn names_and_mails_are_unique_whatever_their_case(store: Shared) {
@@ -132,7 +232,7 @@ pub async fn there_is_one_first_administrator(store: Shared) {
 pub async fn a_blocked_user_has_no_tokens_and_gets_none(store: Shared) {
     let ann = user(&store, "ann").await;
     let token = TokenHash([1; 32]);
-    store.add_token(token, ann.id, 5).await.unwrap();
+    store.add_token(sign_in(token, ann.id, 0, 5)).await.unwrap();
     let owner = store.token_owner(token).await.unwrap().unwrap();
     assert_eq!((owner.user.id, owner.last_used_at), (ann.id, 5));
     store.touch_token(token, 6).await.unwrap();
@@ -143,11 +243,16 @@ pub async fn a_blocked_user_has_no_tokens_and_gets_none(store: Shared) {
     assert!(store.token_owner(token).await.unwrap().is_none());
     assert!(store.living_tokens(vec![token]).await.unwrap().is_empty());
     assert!(store.users_with_access().await.unwrap().is_empty());
-    assert!(store.add_token(token, ann.id, 7).await.is_err());
+    assert!(store.add_token(sign_in(token, ann.id, 1, 7)).await.is_err());
 
     store.set_blocked(ann.id, false).await.unwrap();
     assert!(store.token_owner(token).await.unwrap().is_none());
-    assert_eq!(store.users_with_access().await.unwrap(), [ann.id]);
+    assert_eq!(store.users_with_access().await.unwrap(), [(ann.id, 1)]);
+    // Who began to sign in before that is too late.
+    let late = store.add_token(sign_in(token, ann.id, 0, 8)).await;
+    assert!(matches!(late, Err(StorageError::NotFound)));
+    store.add_token(sign_in(token, ann.id, 1, 8)).await.unwrap();
+    assert!(store.token_owner(token).await.unwrap().is_some());
     assert!(matches!(
         store.set_blocked(ann.id + 1, true).await,
         Err(StorageError::NotFound)
@@ -157,9 +262,17 @@ pub async fn a_blocked_user_has_no_tokens_and_gets_none(store: Shared) {
 pub async fn a_new_password_ends_all_tokens(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let (of_ann, of_bob) = (TokenHash([1; 32]), TokenHash([2; 32]));
-    store.add_token(of_ann, ann.id, 5).await.unwrap();
-    store.add_token(of_bob, bob.id, 5).await.unwrap();
+    store
+        .add_token(sign_in(of_ann, ann.id, 0, 5))
+        .await
+        .unwrap();
+    store
+        .add_token(sign_in(of_bob, bob.id, 0, 5))
+        .await
+        .unwrap();
     store.set_password(ann.id, "new".to_owned()).await.unwrap();
+    let epochs = store.users_with_access().await.unwrap();
+    assert_eq!(epochs, [(ann.id, 1), (bob.id, 0)]);
     let living = store.living_tokens(vec![of_ann, of_bob]).await.unwrap();
     assert_eq!(living, [of_bob]);
     let key = UserKey::Id(ann.id);
@@ -169,19 +282,39 @@ pub async fn a_new_password_ends_all_tokens(store: Shared) {
     assert!(store.token_owner(of_bob).await.unwrap().is_none());
 }
 
+pub async fn all_tokens_of_a_user_end_at_once(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let tokens = [1, 2, 3].map(|n| TokenHash([n; 32]));
+    for (token, owner) in tokens.iter().zip([&ann, &ann, &bob]) {
+        store
+            .add_token(sign_in(*token, owner.id, 0, 5))
+            .await
+            .unwrap();
+    }
+    store.remove_all_tokens(ann.id).await.unwrap();
+    let living = store.living_tokens(tokens.to_vec()).await.unwrap();
+    assert_eq!(living, tokens[2..]);
+    let found = store.user(UserKey::Id(ann.id)).await.unwrap().unwrap();
+    assert_eq!((ann.epoch, found.epoch), (0, 1));
+    assert!(matches!(
+        store.remove_all_tokens(bob.id + 1).await,
+        Err(StorageError::NotFound)
+    ));
+}
+
 pub async fn a_deleted_user_is_gone_but_what_he_wrote_stays(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let shared = room(&store, ann.id, "shared").await;
     let alone = room(&store, ann.id, "alone").await;
     store
-        .add_participant(shared, bob.id, by(&ann), 11)
+        .add_participant(shared, bob.id, by(&ann), LIMITS, 11)
         .await
         .unwrap();
     say(&store, shared, ann.id, "still here").await;
     store.delete_user(ann.id).await.unwrap();
 
     assert!(store.user(UserKey::Id(ann.id)).await.unwrap().is_none());
-    assert_eq!(store.users_with_access().await.unwrap(), [bob.id]);
+    assert_eq!(store.users_with_access().await.unwrap(), [(bob.id, 0)]);
     assert!(store.room(alone).await.unwrap().is_none());
     assert_eq!(store.room(shared).await.unwrap().unwrap().owner_id, bob.id);
     assert_eq!(store.participant_ids(shared).await.unwrap(), [bob.id]);
@@ -202,7 +335,7 @@ pub async fn rooms_are_listed_newest_first_with_what_the_viewer_needs(store: Sha
     let second = room(&store, bob.id, "second").await;
     let third = room(&store, ann.id, "third").await;
     store
-        .add_participant(first, bob.id, by(&ann), 11)
+        .add_participant(first, bob.id, by(&ann), LIMITS, 11)
         .await
         .unwrap();
     say(&store, first, ann.id, "one").await;
@@ -237,9 +370,13 @@ pub async fn rooms_are_listed_newest_first_with_what_the_viewer_needs(store: Sha
 
     let change = RoomChange {
         name: Some("1st".to_owned()),
+        topic: Some("of it".to_owned()),
         is_public: None,
     };
-    store.change_room(first, ann.id, change, 99).await.unwrap();
+    store
+        .change_room(first, owned_by(&ann), change, 99)
+        .await
+        .unwrap();
     let view = store.room_view(first, ann.id).await.unwrap().unwrap();
     assert_eq!(view.room.name, "1st");
     assert_eq!((view.room.created_at, view.room.updated_at), (10, 99));
@@ -248,7 +385,7 @@ pub async fn rooms_are_listed_newest_first_with_what_the_viewer_needs(store: Sha
 
 pub async fn a_direct_room_is_one_for_both(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
-    let direct = |a: UserId, b: UserId| store.direct_room(a, b, "DM".to_owned(), 10);
+    let direct = |a: UserId, b: UserId| store.direct_room(a, b, "DM".to_owned(), LIMITS, 10);
     let (made, again) = tokio::join!(direct(ann.id, bob.id), direct(bob.id, ann.id));
     let ((one, came), (other, later)) = (made.unwrap(), again.unwrap());
     assert_eq!(one, other);
@@ -270,14 +407,14 @@ pub async fn participants_come_and_go_once(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
     let bobs = store
-        .add_participant(room, bob.id, by(&ann), 11)
+        .add_participant(room, bob.id, by(&ann), LIMITS, 11)
         .await
         .unwrap();
     let bobs = bobs.expect("new");
     assert_eq!((bobs.user.id, bobs.joined_at), (bob.id, 11));
     assert!(
         store
-            .add_participant(room, bob.id, by(&ann), 12)
+            .add_participant(room, bob.id, by(&ann), LIMITS, 12)
             .await
             .unwrap()
             .is_none()
@@ -287,7 +424,9 @@ pub async fn participants_come_and_go_once(store: Shared) {
     assert!(store.leave(room, bob.id).await.unwrap());
     assert!(!store.leave(room, bob.id).await.unwrap());
     assert!(matches!(
-        store.add_participant(room + 1, bob.id, by(&ann), 12).await,
+        store
+            .add_participant(room + 1, bob.id, by(&ann), LIMITS, 12)
+            .await,
         Err(StorageError::NotFound)
     ));
 }
@@ -296,7 +435,7 @@ pub async fn the_room_of_an_owner_who_leaves_goes_to_the_next(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
     store
-        .add_participant(room, bob.id, by(&ann), 11)
+        .add_participant(room, bob.id, by(&ann), LIMITS, 11)
         .await
         .unwrap();
     store.leave(room, ann.id).await.unwrap();
@@ -308,8 +447,7 @@ pub async fn the_room_of_an_owner_who_leaves_goes_to_the_next(store: Shared) {
 pub async fn only_participants_write(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
-    let announce = Box::new(|_: &Message| panic!("there is nothing to announce"));
-    let refused = store.add_message(room, bob.id, "x".to_owned(), 20, announce);
+    let refused = store.add_message(new_message(room, bob.id, "x"));
     assert!(refused.await.unwrap().is_none());
     let text = "\u{1}Ünïcode 🦀\n";
     let id = say(&store, room, ann.id, text).await;
@@ -324,7 +462,7 @@ pub async fn read_positions_move_forward_only(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
     store
-        .add_participant(room, bob.id, by(&ann), 11)
+        .add_participant(room, bob.id, by(&ann), LIMITS, 11)
         .await
         .unwrap();
     assert_eq!(store.last_message(room).await.unwrap(), None);
@@ -353,16 +491,16 @@ pub async fn a_deleted_room_takes_all_with_it(store: Shared) {
     let message = say(&store, room, ann.id, "x").await;
     let token = "t".to_owned();
     store
-        .add_invitation(token.clone(), room, ann.id, None, 12)
+        .add_invitation(new_invitation("t", room, ann.id, None), 100)
         .await
         .unwrap();
-    store.delete_room(room, ann.id).await.unwrap();
+    store.delete_room(room, owned_by(&ann)).await.unwrap();
     assert!(store.room(room).await.unwrap().is_none());
     assert!(store.participant_ids(room).await.unwrap().is_empty());
     assert!(store.room_of_message(message).await.unwrap().is_none());
     assert!(store.invitation(token).await.unwrap().is_none());
     assert!(matches!(
-        store.delete_room(room, ann.id).await,
+        store.delete_room(room, owned_by(&ann)).await,
         Err(StorageError::NotFound)
     ));
 }
@@ -372,7 +510,7 @@ pub async fn invitations_are_kept_with_their_end(store: Shared) {
     let room = room(&store, ann.id, "room").await;
     let token = "t".to_owned();
     store
-        .add_invitation(token.clone(), room, ann.id, Some(77), 12)
+        .add_invitation(new_invitation("t", room, ann.id, Some(77)), 100)
         .await
         .unwrap();
     let found = store.invitation(token).await.unwrap().unwrap();
@@ -384,13 +522,13 @@ pub async fn invitations_go_with_who_made_them_and_with_who_is_removed(store: Sh
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let room = room(&store, ann.id, "room").await;
     let invite = async |token: &str, by: &User| {
-        let made = store.add_invitation(token.to_owned(), room, by.id, None, 12);
+        let made = store.add_invitation(new_invitation(token, room, by.id, None), 100);
         made.await.unwrap();
     };
     let is_there = async |token: &str| store.invitation(token.to_owned()).await.unwrap().is_some();
     let enter = async |token: &str| {
         let by = Admission::Invitation(token.to_owned());
-        store.add_participant(room, bob.id, by, 13).await
+        store.add_participant(room, bob.id, by, LIMITS, 13).await
     };
     invite("a", &ann).await;
     enter("a").await.unwrap().expect("new");
@@ -399,11 +537,11 @@ pub async fn invitations_go_with_who_made_them_and_with_who_is_removed(store: Sh
     assert!(is_there("a").await && !is_there("b").await);
 
     enter("a").await.unwrap().expect("new");
-    let removed = store.remove_participant(room, ann.id, bob.id).await;
+    let removed = store.remove_participant(room, owned_by(&ann), bob.id).await;
     assert!(removed.unwrap());
     assert!(!is_there("a").await);
     assert!(matches!(enter("a").await, Err(StorageError::NotFound)));
-    let again = store.remove_participant(room, ann.id, bob.id).await;
+    let again = store.remove_participant(room, owned_by(&ann), bob.id).await;
     assert!(!again.unwrap());
 
     invite("c", &ann).await;
@@ -417,7 +555,7 @@ pub async fn rights_must_hold_at_the_moment_of_the_change(store: Shared) {
     let room = room(&store, ann.id, "room").await;
     let other = self::room(&store, bob.id, "other").await;
     let invite = |token: &str, room, by: &User, end| {
-        store.add_invitation(token.to_owned(), room, by.id, end, 12)
+        store.add_invitation(new_invitation(token, room, by.id, end), 100)
     };
     invite("old", room, &ann, Some(13)).await.unwrap();
     invite("other", other, &bob, None).await.unwrap();
@@ -430,31 +568,31 @@ pub async fn rights_must_hold_at_the_moment_of_the_change(store: Shared) {
         invited("none"),
         Admission::Public,
     ] {
-        let entered = store.add_participant(room, eve.id, admission.clone(), 13);
+        let entered = store.add_participant(room, eve.id, admission.clone(), LIMITS, 13);
         assert!(
             matches!(entered.await, Err(StorageError::NotFound)),
             "{admission:?}"
         );
     }
     let (direct, _) = store
-        .direct_room(ann.id, bob.id, "DM".to_owned(), 10)
+        .direct_room(ann.id, bob.id, "DM".to_owned(), LIMITS, 10)
         .await
         .unwrap();
     for refused in [
-        store.delete_room(room, eve.id).await,
+        store.delete_room(room, owned_by(&eve)).await,
         store
-            .change_room(room, eve.id, RoomChange::default(), 9)
+            .change_room(room, owned_by(&eve), RoomChange::default(), 9)
             .await,
         store
-            .remove_participant(room, eve.id, ann.id)
+            .remove_participant(room, owned_by(&eve), ann.id)
             .await
             .map(drop),
         store
-            .remove_participant(direct, ann.id, bob.id)
+            .remove_participant(direct, owned_by(&ann), bob.id)
             .await
             .map(drop),
         store
-            .add_participant(direct, eve.id, by(&ann), 9)
+            .add_participant(direct, eve.id, by(&ann), LIMITS, 9)
             .await
             .map(drop),
         invite("new", room, &eve, None).await,
@@ -462,11 +600,14 @@ pub async fn rights_must_hold_at_the_moment_of_the_change(store: Shared) {
         assert!(matches!(refused, Err(StorageError::NotFound)));
     }
     let public = RoomChange {
-        name: None,
         is_public: Some(true),
+        ..RoomChange::default()
     };
-    store.change_room(room, ann.id, public, 9).await.unwrap();
-    let entered = store.add_participant(room, eve.id, Admission::Public, 13);
+    store
+        .change_room(room, owned_by(&ann), public, 9)
+        .await
+        .unwrap();
+    let entered = store.add_participant(room, eve.id, Admission::Public, LIMITS, 13);
     entered.await.unwrap().expect("new");
 }
 
@@ -475,7 +616,7 @@ pub async fn what_was_said_before_one_came_is_neither_unread_nor_read(store: Sha
     let room = room(&store, ann.id, "room").await;
     let old = say(&store, room, ann.id, "old").await;
     store
-        .add_participant(room, bob.id, by(&ann), 11)
+        .add_participant(room, bob.id, by(&ann), LIMITS, 11)
         .await
         .unwrap();
     let unread = async || {
@@ -501,6 +642,7 @@ pub async fn secrets_of_other_programs_come_and_go_by_name(store: Shared) {
         name: name.to_owned(),
         secret: SecretText(secret.to_owned()),
         max_allocations: Some(7),
+        max_bytes_per_month: Some(1 << 40),
         created_at: 1,
     };
     store
@@ -522,6 +664,7 @@ pub async fn secrets_of_other_programs_come_and_go_by_name(store: Shared) {
     assert_eq!(all[1].secret.0, "second");
     assert_eq!(all[1].previous, Some((SecretText("first".to_owned()), 99)));
     assert_eq!(all[1].max_allocations, Some(7));
+    assert_eq!(all[1].max_bytes_per_month, Some(1 << 40));
     assert!(!format!("{all:?}").contains("first"));
 
     store
@@ -546,39 +689,86 @@ pub async fn secrets_are_made_once(store: Shared) {
     store.ready().await.unwrap();
 }
 
-pub async fn many_writers_at_once_lose_nothing_and_are_announced_in_order(store: Shared) {
-    const WRITERS: i64 = 8;
-    const EACH: i64 = 100;
-    let ann = user(&store, "ann").await;
-    let room = room(&store, ann.id, "room").await;
-    let (announced, mut announcements) = tokio::sync::mpsc::unbounded_channel();
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|_| {
-            let (store, announced) = (Arc::clone(&store), announced.clone());
-            tokio::spawn(async move {
-                for n in 0..EACH {
-                    let announced = announced.clone();
-                    let announce = Box::new(move |message: &Message| {
-                        announced.send(message.id).unwrap();
-                    });
-                    let message = store.add_message(room, ann.id, n.to_string(), 20, announce);
-                    message.await.unwrap().expect("a participant");
-                }
-            })
-        })
-        .collect();
-    drop(announced);
-    for writer in writers {
-        writer.await.unwrap();
+pub async fn devices_come_and_go_by_name(store: Shared) {
+    let new = |name: &str, byte| NewRelayDevice {
+        name: name.to_owned(),
+        realm: "here".to_owned(),
+        keys: DeviceKeys {
+            md5: vec![byte; 16],
+            sha256: vec![byte; 32],
+        },
+        created_at: 5,
+    };
+    store.add_relay_device(new("gate", 1)).await.unwrap();
+    store.add_relay_device(new("door", 2)).await.unwrap();
+    assert!(matches!(
+        store.add_relay_device(new("gate", 3)).await,
+        Err(StorageError::DeviceNameTaken)
+    ));
+    let all = store.relay_devices().await.unwrap();
+    let names: Vec<_> = all.iter().map(|device| device.name.as_str()).collect();
+    assert_eq!(names, ["door", "gate"]);
+    assert_eq!((&*all[1].realm, all[1].created_at), ("here", 5));
+    assert_eq!(all[1].keys, new("gate", 1).keys);
+    assert_eq!(format!("{:?}", all[1].keys), "[keys]");
+    store.remove_relay_device("gate".to_owned()).await.unwrap();
+    assert!(matches!(
+        store.remove_relay_device("gate".to_owned()).await,
+        Err(StorageError::NotFound)
+    ));
+    store.add_relay_device(new("gate", 4)).await.unwrap();
+    let again = store.relay_devices().await.unwrap();
+    assert!(again[1].id > all[1].id, "it is another one");
+}
+
+pub async fn usage_adds_up_by_month_and_owner(store: Shared) {
+    let month = |text: &str| text.parse::<Month>().unwrap();
+    let used = |text, owner, to_peer, to_client| RelayUsage {
+        month: month(text),
+        owner,
+        to_peer,
+        to_client,
+        milliseconds: 1500,
+        allocations: 1,
+    };
+    let (ann, matrix) = (RelayOwner::User(1), RelayOwner::Secret(1));
+    let first = vec![
+        used("2026-11", ann, 1, 2),
+        used("2026-11", matrix, 10, 20),
+        used("2026-12", ann, 5, 5),
+    ];
+    store.add_relay_usage(first).await.unwrap();
+    let more = vec![used("2026-11", ann, 100, 200)];
+    store.add_relay_usage(more).await.unwrap();
+    store.add_relay_usage(Vec::new()).await.unwrap();
+    let both = RelayUsage {
+        milliseconds: 3000,
+        allocations: 2,
+        ..used("2026-11", ann, 101, 202)
+    };
+    let november = store.relay_usage(month("2026-11")).await.unwrap();
+    assert_eq!(november, [both, used("2026-11", matrix, 10, 20)]);
+    let december = store.relay_usage(month("2026-12")).await.unwrap();
+    assert_eq!(december, [used("2026-12", ann, 5, 5)]);
+    assert!(
+        store
+            .relay_usage(month("2027-01"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    for text in [
+        "2026",
+        "2026-13",
+        "2026-00",
+        "26-01",
+        "2026-1",
+        "+026-01",
+        "2026-01-01",
+        "",
+    ] {
+        assert!(text.parse::<Month>().is_err(), "{text}");
     }
-    let messages = store.messages(room, ALL).await.unwrap();
-    assert_eq!(messages.count, WRITERS * EACH);
-    let mut ids = Vec::new();
-    while let Some(id) = announcements.recv().await {
-        ids.push(id);
-    }
-    assert_eq!(i64::try_from(ids.len()).unwrap(), WRITERS * EACH);
-    assert!(ids.is_sorted());
 }
 
 pub async fn a_failed_change_undoes_itself_alone(store: Shared) {
@@ -587,8 +777,8 @@ pub async fn a_failed_change_undoes_itself_alone(store: Shared) {
     store.delete_user(gone.id).await.unwrap();
     // The direct room is made before its second participant is found missing; all wait together and share a transaction.
     let (missing, good, taken) = tokio::join!(
-        store.direct_room(ann.id, gone.id, "none".to_owned(), 10),
-        store.create_room(ann.id, "good".to_owned(), false, 10),
+        store.direct_room(ann.id, gone.id, "none".to_owned(), LIMITS, 10),
+        store.create_room(new_room(ann.id, "good"), LIMITS),
         store.create_user(new_user("ANN")),
     );
     assert!(matches!(missing, Err(StorageError::NotFound)));

@@ -12,8 +12,13 @@ use super::tls::Certificate;
 /// Kernel buffers of the UDP sockets that all clients share, in bytes; the kernel caps it at `rmem_max`.
 const UDP_BUFFER: usize = 4 << 20;
 const BACKLOG: i32 = 1024;
+/// Of peers that connect to one allocation.
+const RELAY_BACKLOG: i32 = 64;
 /// Tries to find a port that is free for UDP and TCP alike, when any will do.
 const ANY_PORT_ATTEMPTS: usize = 16;
+
+/// Workers of one relay.
+pub const MAX_WORKERS: usize = 256;
 
 /// Sockets of one worker.
 #[derive(Debug)]
@@ -36,14 +41,17 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} ({transport}): {source}")]
 pub struct BindError {
+    /// The one asked for.
     pub address: SocketAddr,
     /// `UDP`, `TCP` or `TLS`
     pub transport: &'static str,
+    /// What the system said.
     pub source: io::Error,
 }
 
 impl Listeners {
-    /// Binds `address` for UDP and TCP, `workers` times (at least once). `[::]` means IPv4 as well; a machine
+    /// Binds `address` for UDP and TCP, `workers` times (at least once, at most
+    /// [`MAX_WORKERS`] times). `[::]` means IPv4 as well; a machine
     /// without IPv6 is served over IPv4 alone. Port 0: any that is free.
     pub fn bind(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
         if address.port() != 0 {
@@ -69,12 +77,25 @@ impl Listeners {
             })
         };
         Ok(Listeners {
-            workers: (0..workers.max(1))
+            workers: (0..workers.clamp(1, MAX_WORKERS))
                 .map(|_| one_worker())
                 .collect::<Result<_, _>>()?,
             address,
             tls: None,
         })
+    }
+
+    /// Binds another port of the same addresses, for UDP and TCP as well: the alternate one of
+    /// [`Discovery`](crate::server::Discovery).
+    pub fn with_port(mut self, port: u16) -> Result<Self, BindError> {
+        let address = SocketAddr::new(self.address.ip(), port);
+        let families = available(address, &[Kind::Udp, Kind::Tcp])?;
+        for worker in &mut self.workers {
+            worker.udp.extend(bind_all(&families, udp)?);
+            let plain = |address| tcp(address, Kind::Tcp);
+            worker.tcp.extend(bind_all(&families, plain)?);
+        }
+        Ok(self)
     }
 
     /// Binds `address` for TLS over TCP as well. Port 0: any that is free.
@@ -274,19 +295,35 @@ fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket.set_nonblocking(true)
 }
 
-/// The socket of one allocation.
-pub(super) fn relay(address: SocketAddr) -> io::Result<mio::net::UdpSocket> {
+/// The listener of one TCP allocation. Others of this process may be bound to its port: connections from it to peers.
+pub(super) fn relay_tcp(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
+    // Asked first, since the port could be shared with another program of the same user.
+    probe(address, Kind::Tcp).map_err(|error| error.source)?;
+    let socket = relay_tcp_socket(address)?;
+    socket.listen(RELAY_BACKLOG)?;
+    Ok(mio::net::TcpListener::from_std(socket.into()))
+}
+
+/// A connection from the address of a TCP allocation to a peer, which has yet to accept.
+pub(super) fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<mio::net::TcpStream> {
+    let socket = relay_tcp_socket(local)?;
+    match socket.connect(&peer.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    Ok(mio::net::TcpStream::from_std(socket.into()))
+}
+
+fn relay_tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
+        Type::STREAM,
+        Some(Protocol::TCP),
     )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
+    prepare(&socket, address)?;
+    socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    Ok(mio::net::UdpSocket::from_std(socket.into()))
+    Ok(socket)
 }
 
 #[cfg(test)]

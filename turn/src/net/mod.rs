@@ -2,32 +2,45 @@
 //! of its own (`SO_REUSEPORT`), its own server and its own allocations.
 
 pub mod address;
+mod alarm;
+mod batch;
+mod lanes;
 mod listen;
+mod mail;
+mod mmsg;
+mod relay;
 mod stream;
 mod sys;
+mod tcp;
 pub mod tls;
 mod worker;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use mio::Waker;
+use mio::{Poll, Waker};
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Owner};
 use crate::policy::PeerPolicy;
-use crate::server::{Common, Config};
+use crate::server::{AllocationInfo, Common, Config, Limits, Usage, Which};
 use crate::stats::Stats;
 
-pub use listen::{BindError, Listeners};
-pub use sys::raise_file_limit;
+pub use listen::{BindError, Listeners, MAX_WORKERS};
+use mail::{Letter, Post};
+pub use stream::{NotTurn, message_len};
+pub use sys::{give_memory_back, raise_file_limit};
 
 /// A running relay. Dropping it ends its threads, and with them all allocations.
 #[derive(Debug)]
 pub struct Relay {
     workers: Vec<Handle>,
+    post: Post,
     stop: Arc<AtomicBool>,
     common: Arc<Common>,
     address: SocketAddr,
@@ -36,8 +49,6 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Handle {
-    review: Arc<AtomicBool>,
-    waker: Arc<Waker>,
     stats: Arc<Stats>,
     thread: Option<JoinHandle<()>>,
 }
@@ -54,30 +65,41 @@ impl Relay {
         let common = Common::new(config, authenticator, &rand::random())
             .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
         let stop = Arc::new(AtomicBool::new(false));
+        let polls: Vec<Poll> = listeners
+            .workers
+            .iter()
+            .map(|_| Poll::new())
+            .collect::<io::Result<_>>()?;
+        let wakers: Vec<Waker> = polls
+            .iter()
+            .map(|poll| Waker::new(poll.registry(), worker::WAKER))
+            .collect::<io::Result<_>>()?;
+        let post = Post::new(wakers);
         let mut relay = Relay {
             workers: Vec::with_capacity(listeners.workers.len()),
+            post: post.clone(),
             stop: Arc::clone(&stop),
             common: Arc::clone(&common),
             address,
             tls_address: listeners.tls_address(),
         };
         let tls = listeners.tls.map(|(_, config)| config);
-        for (index, sockets) in listeners.workers.into_iter().enumerate() {
-            let review = Arc::new(AtomicBool::new(false));
+        let all = listeners.workers.into_iter().zip(polls);
+        for (index, (sockets, poll)) in (0..=u8::MAX).zip(all) {
             let worker = worker::Worker::new(
+                index,
+                poll,
                 sockets,
                 tls.clone(),
                 Arc::clone(&common),
-                Arc::clone(&review),
+                post.clone(),
                 Arc::clone(&stop),
             )?;
-            let (waker, stats) = (worker.waker(), worker.stats());
+            let stats = worker.stats();
             let thread = std::thread::Builder::new()
                 .name(format!("relay-{index}"))
                 .spawn(move || worker.run())?;
             relay.workers.push(Handle {
-                review,
-                waker,
                 stats,
                 thread: Some(thread),
             });
@@ -98,15 +120,24 @@ impl Relay {
     /// Has each worker ask [`Authenticator::permits`] about the owners of its allocations and end those that are
     /// refused, within moments. To be called after someone has lost the right to relay.
     pub fn review(&self) {
-        for worker in &self.workers {
-            worker.review.store(true, Ordering::Release);
-            let _ = worker.waker.wake();
-        }
+        self.post.review();
     }
 
     /// Sets another peer policy; what it refuses ends within moments, calls with it, and no more.
     pub fn set_policy(&self, policy: PeerPolicy) {
         self.common.set_policy(policy);
+        self.review();
+    }
+
+    /// As [`Relay::set_policy`], made of the one there is.
+    pub fn change_policy(&self, change: impl FnOnce(&mut PeerPolicy)) {
+        self.common.change_policy(change);
+        self.review();
+    }
+
+    /// Sets other limits, within moments. Whoever has more allocations than they allow keeps them.
+    pub fn set_limits(&self, limits: Limits) {
+        self.common.set_limits(limits, Instant::now());
         self.review();
     }
 
@@ -119,6 +150,44 @@ impl Relay {
     pub fn allocations(&self) -> u64 {
         let live = |stats: &Stats| stats.allocations.load(Ordering::Relaxed);
         self.stats().map(live).sum()
+    }
+
+    /// Every live allocation as it is now, in no order. Blocks until all workers have answered, for `wait` at most.
+    pub fn list(&self, wait: Duration) -> Result<Vec<AllocationInfo>, Unanswered> {
+        let lists = self.ask(Letter::List, wait)?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// Ends allocations, and says how many. Blocks as [`Relay::list`] does.
+    pub fn kill(&self, which: Which, wait: Duration) -> Result<usize, Unanswered> {
+        let ended = self.ask(|answer| Letter::Kill(which, answer), wait)?;
+        Ok(ended.into_iter().sum())
+    }
+
+    /// What each owner has had relayed since this was last asked, live allocations among it. Blocks as [`Relay::list`]
+    /// does; what a worker that does not answer in time has counted comes the next time.
+    pub fn take_usage(&self, wait: Duration) -> HashMap<Owner, Usage> {
+        if self.allocations() > 0 {
+            let _ = self.ask(Letter::Tally, wait);
+        }
+        self.common.take_usage()
+    }
+
+    /// The answer of each worker.
+    fn ask<T>(
+        &self,
+        letter: impl Fn(Sender<T>) -> Letter,
+        wait: Duration,
+    ) -> Result<Vec<T>, Unanswered> {
+        let (sender, answers) = mpsc::channel();
+        for worker in 0..self.workers.len() {
+            let sent = self.post.send(worker, letter(sender.clone()));
+            sent.map_err(|_| Unanswered)?;
+        }
+        let end = Instant::now() + wait;
+        let answer = |_| answers.recv_timeout(end.saturating_duration_since(Instant::now()));
+        let all = (0..self.workers.len()).map(answer);
+        all.collect::<Result<_, _>>().map_err(|_| Unanswered)
     }
 
     /// Whether all workers run. One that does not has logged why; its clients are not served.
@@ -138,12 +207,15 @@ impl Relay {
     }
 }
 
+/// A worker has not answered in time: it does not run, or has more to do than it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the relay does not answer")]
+pub struct Unanswered;
+
 impl Drop for Relay {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for worker in &self.workers {
-            let _ = worker.waker.wake();
-        }
+        self.post.wake();
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take() {
                 let _ = thread.join();

@@ -1,44 +1,44 @@
 //! One thread of the relay: waits for its sockets, hands what they receive to its server, and does what the
-//! server says.
+//! server says. How datagrams come and go is left to `datagrams`, which streams there are to `streams`.
+
+mod datagrams;
+mod streams;
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, UdpSocket};
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
 use rustls::ServerConfig;
 use slab::Slab;
 use socket2::SockRef;
 
-use super::listen::{self, WorkerSockets};
-use super::stream::Connection;
-use super::sys;
-use super::tls::Link;
+use self::datagrams::{Listener, find_listener};
+use super::alarm::Alarm;
+use super::batch::{self, Ask, Inbox, Outbox, Payload, Queue};
+use super::lanes::{Lanes, Packet};
+use super::listen::WorkerSockets;
+use super::mail::{Letter, Post};
+use super::mmsg;
+use super::relay::RelaySockets;
+use super::stream::{Connection, MAX_MESSAGE};
+use super::sys::{self, Fragments};
+use super::tcp::{PeerConnections, Tokens};
+use super::tls::Room;
 use crate::server::{
-    AllocationId, Common, Event, FiveTuple, HEADROOM, Now, Output, Server, TAILROOM, Transport,
-    Verdict, prefix,
+    AllocationId, Common, ConnectionId, Event, FiveTuple, Now, Output, Protocol, Server, Transport,
+    Verdict,
 };
 use crate::stats::Stats;
 
-/// Bytes of the largest datagram, or of several of one sender that the kernel hands over as one.
-const DATAGRAM: usize = 65_536;
-/// Buffers filled by one read of a listening socket.
-const BATCH: usize = 8;
 /// Reads of one socket before the others have their turn.
 const TURNS: usize = 16;
-/// Likewise of a stream, whose reads may bring hundreds of messages.
-const STREAM_TURNS: usize = 2;
-/// Streams of one worker. When there are more, the one that has been longest without an allocation is closed.
-const MAX_STREAMS: usize = 8192;
-/// Streams of one worker from one network, /24 or /56; more are closed at once.
-const MAX_STREAMS_PER_PREFIX: u32 = 512;
-/// How long a stream may be without an allocation.
-const IDLE: Duration = Duration::from_secs(30);
 /// How often idle streams are looked for, and a listener that ran out of files is tried again.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -46,22 +46,46 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Waker,
+    Alarm,
     Udp(usize),
     Tcp(usize),
+    /// By [`relay_index`].
     Relay(usize),
     Stream(usize),
+    /// Where peers connect to a TCP allocation, by [`relay_index`].
+    RelayTcp(usize),
+    /// A connection with such a peer, and the client's that is bound to it.
+    Peer(usize),
+}
+
+/// What becomes of a stream after a message that it brought.
+#[derive(Debug, Clone, Copy)]
+enum Onward {
+    Bind(ConnectionId),
+    HandOver(u8),
+}
+
+/// What a relay socket or listener goes by: twice the slot of its allocation, and one more for IPv6.
+pub(super) fn relay_index(allocation: AllocationId, ipv4: bool) -> usize {
+    2 * allocation.slot() + usize::from(!ipv4)
 }
 
 const KIND_SHIFT: u32 = usize::BITS - 3;
 
+/// Of what wakes a worker for its mail.
+pub(super) const WAKER: Token = Token(0);
+
 impl Place {
     fn token(self) -> Token {
         let (kind, index) = match self {
-            Place::Waker => (0, 0),
+            Place::Waker => return WAKER,
             Place::Udp(index) => (1, index),
             Place::Tcp(index) => (2, index),
             Place::Relay(index) => (3, index),
             Place::Stream(index) => (4, index),
+            Place::RelayTcp(index) => (5, index),
+            Place::Peer(index) => (6, index),
+            Place::Alarm => (7, 0),
         };
         Token(kind << KIND_SHIFT | index)
     }
@@ -73,76 +97,91 @@ impl Place {
             2 => Place::Tcp(index),
             3 => Place::Relay(index),
             4 => Place::Stream(index),
+            5 => Place::RelayTcp(index),
+            6 => Place::Peer(index),
+            7 => Place::Alarm,
             _ => Place::Waker,
         }
     }
 }
 
-/// A socket at which clients arrive over UDP.
-struct Listener {
-    socket: UdpSocket,
-    state: UdpSocketState,
-    address: SocketAddr,
-}
-
-/// A socket of one allocation.
-struct RelaySocket {
-    allocation: AllocationId,
-    socket: UdpSocket,
-}
-
 pub(super) struct Worker {
+    index: u8,
     poll: Poll,
-    waker: Arc<Waker>,
-    review: Arc<AtomicBool>,
+    alarm: Alarm,
+    post: Post,
     stop: Arc<AtomicBool>,
     server: Server,
     io: Io,
-    /// Sockets that have more to read.
-    again: BTreeSet<Place>,
+    peers: PeerConnections,
+    /// Sockets that have more to read, some of them more than once.
+    again: Vec<Place>,
     /// Sockets that failed, for want of files or memory, to be tried again at the next sweep.
     starved: BTreeSet<Place>,
     swept: Instant,
-    received: Vec<Box<[u8]>>,
-    from_peer: Box<[u8]>,
+    given_back: Instant,
+    /// For what streams bring.
+    room: Room,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// Whether other threads have left something.
+    has_mail: bool,
+    lanes: Lanes,
 }
 
 /// The sockets: apart from the server, so that an answer can be borrowed while it is sent.
 struct Io {
     registry: Registry,
+    /// Only an open file, to be closed when no more can be had.
+    spare: Option<Registry>,
     udp: Vec<Listener>,
     /// With what they need for TLS, where that is spoken.
     tcp: Vec<(TcpListener, Option<Arc<ServerConfig>>)>,
     /// By slot of the allocation.
-    relays: Vec<Option<RelaySocket>>,
+    relays: Vec<Option<RelaySockets>>,
     streams: Slab<Connection>,
+    /// Streams for which something was gathered in this turn.
+    dirty: Vec<usize>,
     by_tuple: HashMap<FiveTuple, usize>,
     /// Streams by network.
     by_prefix: HashMap<u64, u32>,
 }
 
 impl Worker {
+    /// `poll` is the one whose waker stands at `index` in the post.
     pub fn new(
+        index: u8,
+        poll: Poll,
         sockets: WorkerSockets,
         tls: Option<Arc<ServerConfig>>,
         common: Arc<Common>,
-        review: Arc<AtomicBool>,
+        post: Post,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let waker = Arc::new(Waker::new(&registry, Place::Waker.token())?);
         let mut udp = Vec::new();
-        for (index, socket) in sockets.udp.into_iter().enumerate() {
+        for (listener, socket) in sockets.udp.into_iter().enumerate() {
             let address = socket.local_addr()?;
-            let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-            sys::allow_fragments(&SockRef::from(&socket), address.is_ipv4())?;
+            sys::set_fragments(
+                &SockRef::from(&socket),
+                address.is_ipv4(),
+                Fragments::Allowed,
+            )?;
+            mmsg::gather(&socket);
+            if address.ip().is_unspecified() {
+                mmsg::tell_destination(&socket, address.is_ipv4())?;
+            }
             let mut socket = UdpSocket::from_std(socket);
-            registry.register(&mut socket, Place::Udp(index).token(), Interest::READABLE)?;
+            registry.register(
+                &mut socket,
+                Place::Udp(listener).token(),
+                Interest::READABLE,
+            )?;
             udp.push(Listener {
                 socket,
-                state,
                 address,
+                ask: Ask::default(),
+                queue: Queue::default(),
             });
         }
         let mut tcp = Vec::new();
@@ -151,38 +190,51 @@ impl Worker {
             .tls
             .into_iter()
             .map(|listener| (listener, tls.clone()));
-        for (index, (listener, tls)) in plain.chain(secure).enumerate() {
+        for (place, (listener, tls)) in plain.chain(secure).enumerate() {
             let mut listener = TcpListener::from_std(listener);
-            registry.register(&mut listener, Place::Tcp(index).token(), Interest::READABLE)?;
+            registry.register(&mut listener, Place::Tcp(place).token(), Interest::READABLE)?;
             tcp.push((listener, tls));
         }
+        let tokens = Tokens {
+            listener: |index| Place::RelayTcp(index).token(),
+            connection: |key| Place::Peer(key).token(),
+        };
+        let peers = PeerConnections::new(registry.try_clone()?, tokens);
+        let alarm = Alarm::new()?;
+        registry.register(
+            &mut SourceFd(&alarm.as_raw_fd()),
+            Place::Alarm.token(),
+            Interest::READABLE,
+        )?;
         Ok(Worker {
+            index,
             poll,
-            waker,
-            review,
+            alarm,
+            post,
             stop,
-            server: Server::new(common, rand::random()),
+            server: Server::new(common, index, rand::random()),
             io: Io {
+                spare: registry.try_clone().ok(),
                 registry,
                 udp,
                 tcp,
                 relays: Vec::new(),
                 streams: Slab::new(),
+                dirty: Vec::new(),
                 by_tuple: HashMap::new(),
                 by_prefix: HashMap::new(),
             },
-            again: BTreeSet::new(),
+            peers,
+            again: Vec::new(),
             starved: BTreeSet::new(),
             swept: Instant::now(),
-            received: (0..BATCH)
-                .map(|_| vec![0; DATAGRAM].into_boxed_slice())
-                .collect(),
-            from_peer: vec![0; HEADROOM + DATAGRAM + TAILROOM].into_boxed_slice(),
+            given_back: Instant::now(),
+            room: Room::new(MAX_MESSAGE),
+            inbox: Inbox::new(),
+            outbox: Outbox::new(),
+            has_mail: false,
+            lanes: Lanes::default(),
         })
-    }
-
-    pub fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.waker)
     }
 
     pub fn stats(&self) -> Arc<Stats> {
@@ -191,8 +243,10 @@ impl Worker {
 
     pub fn run(mut self) {
         let mut events = Events::with_capacity(1024);
+        let mut now = read_clock();
+        let mut again = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
-            let wait = self.wait(Instant::now());
+            let wait = self.wait(now.instant);
             match self.poll.poll(&mut events, wait) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -201,364 +255,330 @@ impl Worker {
                     return;
                 }
             }
-            let now = read_clock();
-            let again = std::mem::take(&mut self.again);
+            now = read_clock();
+            std::mem::swap(&mut self.again, &mut again);
+            again.sort_unstable();
+            again.dedup();
             for event in &events {
-                self.serve(now, Place::of(event.token()), event.is_writable());
+                let place = Place::of(event.token());
+                if let Place::Relay(index) = place
+                    && event.is_error()
+                {
+                    self.tell_icmp(now, index, None);
+                }
+                if let Place::Stream(key) = place
+                    && (event.is_read_closed() || event.is_error())
+                    && let Some(connection) = self.io.streams.get_mut(key)
+                {
+                    connection.ended = true;
+                }
+                self.serve(now, place, event.is_writable());
             }
-            for place in again {
+            for place in again.drain(..) {
                 self.serve(now, place, false);
             }
-            if self.review.swap(false, Ordering::Acquire) {
-                self.server.review(now);
+            while let Some(key) = self.peers.resume(now.instant) {
+                self.serve(now, Place::Peer(key), false);
+            }
+            if std::mem::take(&mut self.has_mail) {
+                self.read_mail(now);
             }
             self.server.handle_timeout(now);
             self.do_outputs(now);
             self.sweep(now);
+            self.flush();
+            self.flush_streams(now);
+            self.lanes.tell(&self.post);
+            self.inbox.clear();
         }
     }
 
-    fn wait(&self, now: Instant) -> Option<Duration> {
+    fn read_mail(&mut self, now: Now) {
+        for letter in self.post.take(self.index.into()) {
+            match letter {
+                Letter::Review => self.server.review(now),
+                // Who has stopped waiting needs no answer.
+                Letter::List(answer) => {
+                    let _ = answer.send(self.server.list(now));
+                }
+                Letter::Tally(answer) => {
+                    self.server.tally(now);
+                    let _ = answer.send(());
+                }
+                Letter::Kill(which, answer) => {
+                    let ended = self.server.kill(now, which);
+                    self.do_outputs(now);
+                    let _ = answer.send(ended);
+                }
+                Letter::Stream(stream) => self.adopt(now, *stream),
+                Letter::Lane(exit) => self.lanes.exits.push(*exit),
+            }
+        }
+        let mut exits = std::mem::take(&mut self.lanes.exits);
+        for exit in &mut exits {
+            // What comes meanwhile is told of by itself.
+            for _ in 0..exit.len() {
+                exit.take(|packet, bytes| self.take_packet(now, packet, bytes));
+            }
+        }
+        self.lanes.exits = exits;
+    }
+
+    /// Does what another worker has passed on.
+    fn take_packet(&mut self, now: Now, packet: Packet, bytes: &[u8]) {
+        match packet {
+            Packet::Relayed { from, to } => {
+                self.relay_here(now, from, to, Payload::Passing(bytes));
+            }
+            Packet::OfClient { tuple } => {
+                let verdict = self.server.handle_forwarded(now, tuple, bytes);
+                // Only a stream goes anywhere.
+                let _ = self.obey(now, tuple, Payload::Passing(bytes), verdict);
+            }
+        }
+    }
+
+    /// How long to wait for something to happen; of deadlines the alarm tells.
+    fn wait(&mut self, now: Instant) -> Option<Duration> {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let sweep =
-            (!self.starved.is_empty() || !self.io.streams.is_empty()).then_some(self.swept + SWEEP);
-        let next = self.server.poll_timeout().into_iter().chain(sweep).min()?;
-        // Rounded up: epoll counts in milliseconds, and waking too early would spin.
-        Some(next.saturating_duration_since(now) + Duration::from_millis(1))
+            (!self.starved.is_empty() || !self.io.streams.is_empty() || !self.peers.is_empty())
+                .then_some(self.swept + SWEEP);
+        let due = [self.server.poll_timeout(), self.peers.next_resume(), sweep];
+        let next = due.into_iter().flatten().min()?;
+        let failed = self.alarm.set(now, next).is_err();
+        failed.then(|| next.saturating_duration_since(now))
     }
 
     fn serve(&mut self, now: Now, place: Place, writable: bool) {
         let more = match place {
-            Place::Waker => false,
+            Place::Alarm => false,
+            Place::Waker => {
+                self.has_mail = true;
+                false
+            }
             Place::Udp(index) => self.serve_udp(now, index),
             Place::Tcp(index) => self.accept(now, index),
-            Place::Relay(slot) => self.serve_relay(now, slot),
+            Place::Relay(index) => self.serve_relay(now, index),
             Place::Stream(key) => self.serve_stream(now, key, writable),
+            Place::RelayTcp(index) => self.accept_peer(now, index),
+            Place::Peer(key) => self.peers.serve(&mut self.server, now, key),
         };
         if more {
-            self.again.insert(place);
+            self.again.push(place);
         }
-    }
-
-    /// Reads datagrams of clients; true when there may be more.
-    fn serve_udp(&mut self, now: Now, index: usize) -> bool {
-        for _ in 0..TURNS {
-            let Some(listener) = self.io.udp.get(index) else {
-                return false;
-            };
-            let mut metas = [RecvMeta::default(); BATCH];
-            let mut buffers = self
-                .received
-                .iter_mut()
-                .map(|buffer| IoSliceMut::new(buffer));
-            let mut buffers: [IoSliceMut<'_>; BATCH] =
-                std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-            let socket = UdpSockRef::from(&listener.socket);
-            let count = match listener.state.recv(socket, &mut buffers, &mut metas) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => {
-                    tracing::debug!(%error, "reading from the relay's UDP socket failed");
-                    self.starved.insert(Place::Udp(index));
-                    return false;
-                }
-            };
-            let address = listener.address;
-            let received = std::mem::take(&mut self.received);
-            for (meta, buffer) in metas.iter().zip(&received).take(count) {
-                let tuple = FiveTuple {
-                    transport: Transport::Udp,
-                    client: meta.addr,
-                    server: SocketAddr::new(meta.dst_ip.unwrap_or(address.ip()), address.port()),
-                };
-                // Nobody can be answered there.
-                if meta.addr.port() == 0 {
-                    continue;
-                }
-                let bytes = buffer.get(..meta.len).unwrap_or_default();
-                for datagram in bytes.chunks(meta.stride.max(1)) {
-                    self.handle(now, tuple, datagram);
-                }
-            }
-            self.received = received;
-        }
-        true
     }
 
     /// One message of a client.
-    fn handle(&mut self, now: Now, tuple: FiveTuple, bytes: &[u8]) {
-        match self.server.handle(now, tuple, bytes) {
+    fn handle(&mut self, now: Now, tuple: FiveTuple, message: Payload<'_>) -> Option<Onward> {
+        let bytes = message.bytes(&self.inbox);
+        let verdict = self.server.handle(now, tuple, bytes);
+        self.obey(now, tuple, message, verdict)
+    }
+
+    fn obey(
+        &mut self,
+        now: Now,
+        tuple: FiveTuple,
+        message: Payload<'_>,
+        verdict: Verdict,
+    ) -> Option<Onward> {
+        match verdict {
             Verdict::ToPeer {
                 allocation,
                 peer,
                 payload,
+                dont_fragment,
             } => {
-                let payload = bytes.get(payload).unwrap_or_default();
-                if !self.io.send_to_peer(allocation, peer, payload) {
-                    self.server.count_send_failed();
+                let payload = message.part(&payload);
+                if dont_fragment {
+                    self.send_whole(now, allocation, peer, payload);
+                } else {
+                    self.queue_to_peer(allocation, peer, payload);
+                }
+            }
+            Verdict::ToRelay {
+                worker,
+                from,
+                to,
+                payload,
+            } => {
+                let payload = message.part(&payload);
+                if worker == self.index {
+                    self.relay_here(now, from, to, payload);
+                } else {
+                    self.pass(worker, Packet::Relayed { from, to }, payload);
                 }
             }
             Verdict::Answer => self.answer(tuple),
+            Verdict::AnswerTo(other) => self.answer(other),
             Verdict::Done => self.do_outputs(now),
+            Verdict::Bind { connection } => {
+                self.answer(tuple);
+                return Some(Onward::Bind(connection));
+            }
+            Verdict::Forward { worker } => {
+                self.pass(worker, Packet::OfClient { tuple }, message);
+            }
+            Verdict::HandOver { worker } => return Some(Onward::HandOver(worker)),
+        }
+        None
+    }
+
+    /// Gives another worker what is to be done there.
+    fn pass(&mut self, worker: u8, packet: Packet, bytes: Payload<'_>) {
+        let bytes = bytes.bytes(&self.inbox);
+        if !self.lanes.pass(&self.post, worker.into(), packet, bytes) {
+            self.server.count_send_failed();
         }
     }
 
+    /// Sends an answer behind what waits.
     fn answer(&mut self, tuple: FiveTuple) {
+        self.flush();
         if !self.io.send_to_client(tuple, self.server.answer()) {
             self.server.count_send_failed();
         }
     }
 
-    /// Reads datagrams of peers; true when there may be more.
-    fn serve_relay(&mut self, now: Now, slot: usize) -> bool {
-        for _ in 0..TURNS {
-            let Some(Some(relay)) = self.io.relays.get(slot) else {
-                return false;
-            };
-            let allocation = relay.allocation;
-            let Some(room) = self.from_peer.get_mut(HEADROOM..HEADROOM + DATAGRAM) else {
-                return false;
-            };
-            let (len, peer) = match relay.socket.recv_from(room) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => {
-                    tracing::debug!(%error, "reading from a relay port failed");
-                    self.starved.insert(Place::Relay(slot));
-                    return false;
-                }
-            };
-            let to_client =
-                self.server
-                    .handle_peer(now, allocation, peer, &mut self.from_peer, len);
-            if let Some((tuple, range)) = to_client {
-                let bytes = self.from_peer.get(range).unwrap_or_default();
-                if !self.io.send_to_client(tuple, bytes) {
-                    self.server.count_send_failed();
-                }
-            }
-        }
-        true
+    /// Takes peers that connect to a TCP allocation; true when there may be more.
+    fn accept_peer(&mut self, now: Now, index: usize) -> bool {
+        let accepted = self.peers.accept(&mut self.server, now, index);
+        accepted.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a peer's connection could not be accepted");
+            self.starved.insert(Place::RelayTcp(index));
+            false
+        })
     }
 
-    /// Takes new streams; true when it is to be tried again.
-    fn accept(&mut self, now: Now, index: usize) -> bool {
-        for _ in 0..TURNS {
-            let Some((listener, tls)) = self.io.tcp.get(index) else {
-                return false;
-            };
-            let tls = tls.clone();
-            let (stream, client) = match listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => {
-                    tracing::debug!(%error, "a relay connection could not be accepted");
-                    self.starved.insert(Place::Tcp(index));
-                    return false;
-                }
-            };
-            if self.io.streams_near(client) >= MAX_STREAMS_PER_PREFIX {
-                continue;
-            }
-            if self.io.streams.len() >= MAX_STREAMS {
-                self.close_longest_idle(now);
-            }
-            let Ok(server) = stream.local_addr() else {
-                continue;
-            };
-            let tuple = FiveTuple {
-                transport: match tls {
-                    Some(_) => Transport::Tls,
-                    None => Transport::Tcp,
-                },
-                client,
-                server,
-            };
-            // The same client again: its older stream is dead, though nobody has said so yet.
-            if let Some(older) = self.io.by_tuple.get(&tuple).copied() {
-                self.close(now, older);
-            }
-            if let Err(error) = self.io.add_stream(stream, tls.as_ref(), tuple, now.instant) {
-                tracing::debug!(%error, "a relay connection could not be taken");
-            }
-        }
-        true
-    }
-
-    /// Reads messages of a stream; true when there may be more.
-    fn serve_stream(&mut self, now: Now, key: usize, writable: bool) -> bool {
-        let flushed = match self.io.streams.get_mut(key) {
-            Some(connection) if writable => connection.flush(),
-            Some(_) => Ok(()),
-            None => return false,
-        };
-        let mut open = flushed.is_ok();
-        let mut more = true;
-        for _ in 0..STREAM_TURNS {
-            if !open || !more {
-                break;
-            }
-            let Some(connection) = self.io.streams.get_mut(key) else {
-                return false;
-            };
-            match connection.read() {
-                Ok(true) => open = self.serve_messages(now, key),
-                Ok(false) => more = false,
-                Err(_) => open = false,
-            }
-        }
-        if !open {
-            self.close(now, key);
-        }
-        open && more
-    }
-
-    /// Handles the whole messages that a stream has brought; false when it is not TURN.
-    fn serve_messages(&mut self, now: Now, key: usize) -> bool {
-        loop {
-            let Some(connection) = self.io.streams.get_mut(key) else {
-                return false;
-            };
-            let tuple = connection.tuple;
-            let range = match connection.framer.next(self.server.has_allocation(tuple)) {
-                Ok(Some(range)) => range,
-                Ok(None) => return true,
-                Err(_) => return false,
-            };
-            // Out of the connection for as long as the answer is written into it.
-            let framer = std::mem::take(&mut connection.framer);
-            let message = framer.bytes().get(range).unwrap_or_default();
-            self.handle(now, tuple, message);
-            if let Some(connection) = self.io.streams.get_mut(key) {
-                connection.framer = framer;
-            }
-        }
-    }
-
-    fn close_longest_idle(&mut self, now: Now) {
-        let idle = self
-            .io
-            .streams
-            .iter()
-            .filter(|(_, connection)| !self.server.has_allocation(connection.tuple))
-            .min_by_key(|(_, connection)| connection.idle_since);
-        if let Some((key, _)) = idle {
-            self.close(now, key);
-        }
-    }
-
-    fn close(&mut self, now: Now, key: usize) {
-        if let Some(tuple) = self.io.remove_stream(key) {
-            self.server.disconnected(now, tuple);
-            self.do_outputs(now);
+    fn open_relay(
+        &mut self,
+        allocation: AllocationId,
+        protocol: Protocol,
+        addresses: &[SocketAddr],
+    ) -> io::Result<()> {
+        match protocol {
+            Protocol::Udp => self.io.add_relay(allocation, addresses),
+            Protocol::Tcp => self.peers.listen(allocation, addresses),
         }
     }
 
     fn do_outputs(&mut self, now: Now) {
+        let mut shrink = false;
         while let Some(output) = self.server.poll_output() {
+            // What waits may be for a socket that is to be closed, or for whom something else goes to now.
+            if !matches!(output, Output::Event(_) | Output::Shrink) {
+                self.flush();
+            }
             match output {
                 Output::Bind {
                     allocation,
-                    address,
+                    protocol,
+                    addresses,
                 } => {
-                    let outcome = self.io.add_relay(allocation, address);
+                    let mut outcome = self.open_relay(allocation, protocol, &addresses);
+                    // Streams that came for nothing do not keep others from relaying.
+                    if outcome.as_ref().is_err_and(is_out_of_files)
+                        && self.close_longest_idle(now, None)
+                    {
+                        outcome = self.open_relay(allocation, protocol, &addresses);
+                    }
                     if let Err(error) = &outcome {
-                        tracing::debug!(%address, %error, "a relay port could not be bound");
+                        tracing::debug!(?addresses, %error, "a relay port could not be bound");
                     }
                     if let Some(tuple) = self.server.bound(now, allocation, outcome) {
                         self.answer(tuple);
                     }
                 }
-                Output::Close { allocation } => self.io.remove_relay(allocation),
+                Output::CloseFamily { allocation, ipv4 } => {
+                    self.peers.unlisten_family(allocation, ipv4);
+                    if let Some(relay) = self.io.relay_of(allocation) {
+                        relay.close(ipv4);
+                    }
+                }
+                Output::Close { allocation } => {
+                    self.io.remove_relay(allocation);
+                    self.peers.unlisten(allocation);
+                }
+                Output::Send { tuple, message } => {
+                    if !self.io.send_to_client(tuple, &message) {
+                        self.server.count_send_failed();
+                    }
+                }
+                Output::Connect {
+                    connection,
+                    local,
+                    peer,
+                } => {
+                    let begun = self.peers.connect(now, connection, local, peer);
+                    if begun.is_err() {
+                        self.server.connected(now, connection, begun);
+                    }
+                }
+                Output::CloseConnection { connection } => self.peers.abort(connection),
+                Output::Shrink => shrink = true,
                 Output::Event(event) => log(&event),
             }
         }
+        if shrink {
+            self.io.shrink();
+            sys::trim_heap();
+        }
     }
 
-    /// Closes streams that have been without an allocation for too long, and tries starved listeners again.
+    /// Closes idle streams, and tries starved listeners again.
     fn sweep(&mut self, now: Now) {
         if now.instant.saturating_duration_since(self.swept) < SWEEP {
             return;
         }
         self.swept = now.instant;
-        self.again.append(&mut self.starved);
-        let mut idle = Vec::new();
-        for (key, connection) in &mut self.io.streams {
-            if self.server.has_allocation(connection.tuple) {
-                connection.idle_since = now.instant;
-            } else if now.instant.saturating_duration_since(connection.idle_since) >= IDLE {
-                idle.push(key);
-            }
-        }
-        idle.into_iter().for_each(|key| self.close(now, key));
+        self.again.extend(std::mem::take(&mut self.starved));
+        self.outbox.retry_segments();
+        self.close_idle(now);
+        self.give_back(now);
+        self.peers.sweep(&mut self.server, now.instant);
     }
 }
 
 impl Io {
-    fn send_to_peer(&self, allocation: AllocationId, peer: SocketAddr, payload: &[u8]) -> bool {
-        match self.relays.get(allocation.slot()) {
-            Some(Some(relay)) if relay.allocation == allocation => {
-                relay.socket.send_to(payload, peer).is_ok()
-            }
-            _ => false,
+    /// Sends one message now; false when it is lost.
+    fn send_to_client(&mut self, tuple: FiveTuple, message: &[u8]) -> bool {
+        if tuple.transport != Transport::Udp {
+            return self.send_to_stream(tuple, &[message]);
         }
+        find_listener(&mut self.udp, tuple).is_some_and(|(_, listener)| {
+            let from = listener.sender(tuple.server);
+            batch::send_now(&listener.socket, tuple.client, from, message).is_ok()
+        })
     }
 
-    fn send_to_client(&mut self, tuple: FiveTuple, bytes: &[u8]) -> bool {
-        match tuple.transport {
-            Transport::Udp => {
-                let Some(listener) = self
-                    .udp
-                    .iter()
-                    .find(|l| l.address.is_ipv4() == tuple.client.is_ipv4())
-                else {
-                    return false;
-                };
-                // From the address that the client knows: this machine may have several.
-                let transmit = Transmit {
-                    destination: tuple.client,
-                    ecn: None,
-                    contents: bytes,
-                    segment_size: None,
-                    src_ip: Some(tuple.server.ip()).filter(|ip| !ip.is_unspecified()),
-                };
-                let socket = UdpSockRef::from(&listener.socket);
-                listener.state.try_send(socket, &transmit).is_ok()
-            }
-            Transport::Tcp | Transport::Tls => {
-                let key = self.by_tuple.get(&tuple).copied();
-                let connection = key.and_then(|key| self.streams.get_mut(key));
-                // A failure shows at the next read as well, where the stream is closed.
-                connection.is_some_and(|connection| connection.send(bytes).unwrap_or(false))
-            }
-        }
-    }
-
-    fn add_relay(&mut self, allocation: AllocationId, address: SocketAddr) -> io::Result<()> {
-        let mut socket = listen::relay(address)?;
+    /// Binds all of these or none, in place of what the allocation has.
+    fn add_relay(&mut self, allocation: AllocationId, addresses: &[SocketAddr]) -> io::Result<()> {
         let slot = allocation.slot();
-        let token = Place::Relay(slot).token();
-        self.registry
-            .register(&mut socket, token, Interest::READABLE)?;
+        let mut relay = RelaySockets::open(allocation, addresses)?;
+        for (socket, ipv4) in relay.sockets.iter_mut().zip([true, false]) {
+            if let Some(socket) = socket {
+                let token = Place::Relay(relay_index(allocation, ipv4)).token();
+                self.registry
+                    .register(&mut socket.socket, token, Interest::READABLE)?;
+            }
+        }
         if self.relays.len() <= slot {
             self.relays.resize_with(slot + 1, || None);
         }
         if let Some(place) = self.relays.get_mut(slot) {
-            *place = Some(RelaySocket { allocation, socket });
+            *place = Some(relay);
         }
         Ok(())
     }
 
     fn remove_relay(&mut self, allocation: AllocationId) {
-        if let Some(place) = self.relays.get_mut(allocation.slot())
-            && place
-                .as_ref()
-                .is_some_and(|relay| relay.allocation == allocation)
+        if self.relay_of(allocation).is_some()
+            && let Some(place) = self.relays.get_mut(allocation.slot())
         {
-            // Closing it takes it out of the event queue.
+            // Closing them takes them out of the event queue.
             *place = None;
         }
         while let Some(None) = self.relays.last() {
@@ -566,51 +586,18 @@ impl Io {
         }
     }
 
-    fn add_stream(
-        &mut self,
-        mut stream: mio::net::TcpStream,
-        tls: Option<&Arc<ServerConfig>>,
-        tuple: FiveTuple,
-        now: Instant,
-    ) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let entry = self.streams.vacant_entry();
-        let place = Place::Stream(entry.key());
-        self.registry.register(
-            &mut stream,
-            place.token(),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        let link = match tls {
-            Some(config) => Link::tls(stream, config).map_err(io::Error::other)?,
-            None => Link::Plain(stream),
-        };
-        self.by_tuple.insert(tuple, entry.key());
-        *self.by_prefix.entry(prefix(tuple.client.ip())).or_default() += 1;
-        entry.insert(Connection::new(link, tuple, now));
-        Ok(())
+    /// Makes the tables smaller.
+    fn shrink(&mut self) {
+        self.relays.shrink_to_fit();
+        self.streams.shrink_to_fit();
+        self.by_tuple.shrink_to_fit();
+        self.by_prefix.shrink_to_fit();
     }
+}
 
-    fn remove_stream(&mut self, key: usize) -> Option<FiveTuple> {
-        let tuple = self.streams.try_remove(key)?.tuple;
-        self.by_tuple.remove(&tuple);
-        let prefix = prefix(tuple.client.ip());
-        if let Some(count) = self.by_prefix.get_mut(&prefix) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_prefix.remove(&prefix);
-            }
-        }
-        Some(tuple)
-    }
-
-    /// How many streams come from the network of `client`.
-    fn streams_near(&self, client: SocketAddr) -> u32 {
-        self.by_prefix
-            .get(&prefix(client.ip()))
-            .copied()
-            .unwrap_or(0)
-    }
+/// Whether this process, or the machine, has as many open files as it may have.
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn read_clock() -> Now {
@@ -629,15 +616,31 @@ fn log(event: &Event) {
         Event::Allocated {
             owner,
             tuple,
-            relay,
+            relays,
+            protocol,
         } => {
             let transport = tuple.transport;
-            tracing::debug!(owner = owner.0, client = %tuple.client, ?transport, %relay, "relay allocation made");
+            tracing::debug!(owner = owner.0, client = %tuple.client, ?transport, ?relays, ?protocol, "relay allocation made");
+        }
+        Event::Refreshed {
+            owner,
+            tuple,
+            lifetime,
+        } => {
+            let seconds = lifetime.as_secs();
+            tracing::debug!(owner = owner.0, client = %tuple.client, seconds, "relay allocation refreshed");
+        }
+        Event::Refused {
+            client,
+            username,
+            why,
+        } => {
+            tracing::debug!(%client, ?username, why, "relay request refused");
         }
         Event::Ended {
             owner,
             tuple,
-            relay,
+            relays,
             reason,
             to_peer,
             to_client,
@@ -645,7 +648,8 @@ fn log(event: &Event) {
         } => {
             let seconds = lasted.as_secs();
             tracing::debug!(
-                owner = owner.0, client = %tuple.client, %relay, ?reason, to_peer, to_client, seconds,
+                owner = owner.0, client = %tuple.client, ?relays, ?reason, to_peer = to_peer.bytes,
+                to_client = to_client.bytes, seconds,
                 "relay allocation ended"
             );
         }

@@ -2,9 +2,8 @@
 //! an allocation is made or ends, never for a packet.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,106 +11,29 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::meter::Meter;
+use super::mobility::Tickets;
+use super::ports::Ports;
+use super::usage::{Ledger, Usage};
+use super::{BadConfig, Config, Limits, RelayAddress};
 use crate::auth::{Authenticator, Owner};
 use crate::nonce::Nonces;
 use crate::policy::{Peer, PeerPolicy};
-
-/// An address from which peers are relayed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RelayAddress {
-    /// As clients and peers see it.
-    pub public: IpAddr,
-    /// To bind; another one than `public` behind 1:1 NAT.
-    pub local: IpAddr,
-}
-
-/// Settings of a relay.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// RFC 8489 §14.9; at most [`Config::REALM_MAX`] bytes.
-    pub realm: String,
-    /// Value of SOFTWARE (RFC 8489 §14.14).
-    pub software: String,
-    /// At least one, at most one per address family.
-    pub relay: Vec<RelayAddress>,
-    pub relay_ports: RangeInclusive<u16>,
-    /// At the start; [`Common::set_policy`] sets another.
-    pub policy: PeerPolicy,
-    /// Whether channels of RFC 5766 (0x5000–0x7FFF) may be bound beside those of RFC 8656.
-    pub legacy_channels: bool,
-    pub limits: Limits,
-}
-
-impl Config {
-    /// Bytes of a realm: a longer one would make the 401 to an Allocate of usual size more than three times
-    /// as large as it, and so none would be sent.
-    pub const REALM_MAX: usize = 28;
-
-    fn check(&self) -> Result<(), BadConfig> {
-        if self.realm.len() > Self::REALM_MAX {
-            return Err(BadConfig::Realm);
-        }
-        if self.relay.is_empty() {
-            return Err(BadConfig::NoRelay);
-        }
-        let unspecified =
-            |relay: &&RelayAddress| relay.public.is_unspecified() || relay.local.is_unspecified();
-        if let Some(relay) = self.relay.iter().find(unspecified) {
-            return Err(BadConfig::Unspecified(relay.public));
-        }
-        Ok(())
-    }
-}
-
-/// Settings that no relay can be run with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadConfig {
-    #[error("the realm is longer than {} bytes", Config::REALM_MAX)]
-    Realm,
-    #[error("there is no address to relay from")]
-    NoRelay,
-    #[error("no address of this machine is known for relaying as {0}")]
-    Unspecified(IpAddr),
-}
-
-/// Bounds; each says what is refused beyond it.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Live allocations and reserved ports of one owner (486); 0: no limit.
-    pub allocations_per_owner: u32,
-    /// Payload relayed for one owner per second, both ways together (dropped beyond); 0: no limit.
-    pub bytes_per_second_per_owner: u64,
-    /// Permissions of one allocation (508).
-    pub permissions: usize,
-    /// Channels of one allocation (508).
-    pub channels: usize,
-    /// Requests without valid credentials per second, worker and source prefix, /24 or /56 (no answer); 0: no
-    /// limit.
-    pub unauthenticated_per_second: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            allocations_per_owner: 64,
-            bytes_per_second_per_owner: 0,
-            permissions: 128,
-            channels: 128,
-            unauthenticated_per_second: 200,
-        }
-    }
-}
 
 /// Shared by the servers of one relay.
 pub struct Common {
     config: Config,
     pub(super) nonces: Nonces,
+    pub(super) tickets: Tickets,
     pub(super) authenticator: Arc<dyn Authenticator>,
     table: Mutex<Table>,
     policy: Mutex<Arc<PeerPolicy>>,
+    limits: Mutex<Limits>,
+    pub(super) ledger: Ledger,
     draining: AtomicBool,
-    /// A bit for each port: whether an allocation has it.
-    live: Box<[AtomicU64]>,
+    /// How many servers share this.
+    servers: AtomicUsize,
+    /// For each port of the range, by which server and in which slot its UDP allocation is; 0 for none.
+    relays: Box<[AtomicU64]>,
 }
 
 impl std::fmt::Debug for Common {
@@ -134,13 +56,15 @@ struct Table {
 struct Holding {
     /// Allocations and reserved ports.
     count: u32,
+    /// Connections with peers.
+    connections: u32,
     meter: Option<Arc<Meter>>,
 }
 
 /// A port kept for the one who has its token (RFC 8656 §7.2, EVEN-PORT).
 struct Reservation {
     port: u16,
-    relay: usize,
+    relay: RelayAddress,
     owner: Owner,
     expires: Instant,
 }
@@ -166,8 +90,7 @@ pub(super) enum PortWish {
 #[derive(Debug)]
 pub(super) struct Grant {
     pub port: u16,
-    /// Index into [`Config::relay`].
-    pub relay: usize,
+    pub relay: RelayAddress,
     pub token: Option<[u8; 8]>,
     /// What its traffic is to be counted by.
     pub meter: Option<Arc<Meter>>,
@@ -183,7 +106,7 @@ pub(super) enum NoPort {
 }
 
 impl Common {
-    /// `nonce_key` signs nonces; it may be made anew at each start.
+    /// `nonce_key` signs nonces and tickets; it may be made anew at each start.
     pub fn new(
         config: Config,
         authenticator: Arc<dyn Authenticator>,
@@ -191,6 +114,12 @@ impl Common {
     ) -> Result<Arc<Self>, BadConfig> {
         config.check()?;
         let policy = Arc::new(config.policy.clone());
+        let relays = config
+            .relay_ports
+            .clone()
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        let limits = config.limits;
         let table = Table {
             ports: Ports::new(config.relay_ports.clone()),
             owners: HashMap::new(),
@@ -200,21 +129,41 @@ impl Common {
         Ok(Arc::new(Common {
             config,
             nonces: Nonces::new(nonce_key),
+            tickets: Tickets::new(nonce_key),
             authenticator,
             table: Mutex::new(table),
             policy: Mutex::new(policy),
+            limits: Mutex::new(limits),
+            ledger: Ledger::default(),
             draining: AtomicBool::new(false),
-            live: (0..1024).map(|_| AtomicU64::new(0)).collect(),
+            servers: AtomicUsize::new(0),
+            relays,
         }))
     }
 
+    /// What it was made with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What each owner has used since this was last asked, as far as it has been entered: see
+    /// [`Server::tally`](super::Server::tally).
+    pub fn take_usage(&self) -> HashMap<Owner, Usage> {
+        self.ledger.take()
     }
 
     /// From now on no allocation is made (508); those there are live on.
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
+    }
+
+    /// Servers are numbered from 0.
+    pub(super) fn add_server(&self, index: u8) {
+        self.servers.fetch_max(usize::from(index) + 1, Relaxed);
+    }
+
+    pub(super) fn has_server(&self, index: u8) -> bool {
+        usize::from(index) < self.servers.load(Relaxed)
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -226,57 +175,75 @@ impl Common {
         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
-    pub(super) fn policy(&self) -> Arc<PeerPolicy> {
-        Arc::clone(&self.policy.lock().unwrap_or_else(PoisonError::into_inner))
+    /// As [`Common::set_policy`], made of the one there is.
+    pub fn change_policy(&self, change: impl FnOnce(&mut PeerPolicy)) {
+        change(Arc::make_mut(
+            &mut self.policy.lock().unwrap_or_else(PoisonError::into_inner),
+        ));
     }
 
-    /// Whether packets may go to this peer, or come from it.
-    pub(super) fn allows(&self, policy: &PeerPolicy, peer: SocketAddr) -> bool {
-        match policy.judge(peer) {
-            Peer::Refused => false,
-            Peer::Allowed => true,
-            Peer::OwnRelay => self.is_live(peer.port()),
-        }
-    }
-
-    fn is_live(&self, port: u16) -> bool {
-        let word = self.live.get(usize::from(port / 64));
-        word.is_some_and(|word| word.load(Relaxed) & 1 << (port % 64) != 0)
-    }
-
-    /// Says whether an allocation has this port.
-    pub(super) fn set_live(&self, port: u16, live: bool) {
-        if let Some(word) = self.live.get(usize::from(port / 64)) {
-            let bit = 1 << (port % 64);
-            if live {
-                word.fetch_or(bit, Relaxed);
-            } else {
-                word.fetch_and(!bit, Relaxed);
+    /// Sets other limits. Whoever has more than they allow keeps it; each server takes them over when it is next told to
+    /// [`review`](super::Server::review).
+    pub fn set_limits(&self, limits: Limits, now: Instant) {
+        let before = {
+            let mut current = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, limits)
+        };
+        let rate = limits.bytes_per_second_per_owner;
+        if before.bytes_per_second_per_owner != rate {
+            for holding in self.lock().owners.values_mut() {
+                holding.meter = meter(rate, now);
             }
         }
     }
 
-    /// The address of a peer as others see it: a relay of this server behind 1:1 NAT is seen here by its
-    /// local address.
-    pub(super) fn as_public(&self, peer: SocketAddr) -> SocketAddr {
-        self.translate(peer, |relay| (relay.local, relay.public))
+    pub(super) fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where to send for a peer: to the local address when it is a relay of this very server.
-    pub(super) fn as_local(&self, peer: SocketAddr) -> SocketAddr {
-        self.translate(peer, |relay| (relay.public, relay.local))
+    /// By what this owner's traffic is to be counted now.
+    pub(super) fn meter_of(&self, owner: Owner) -> Option<Arc<Meter>> {
+        let table = self.lock();
+        table.owners.get(&owner)?.meter.clone()
     }
 
-    fn translate(
-        &self,
-        peer: SocketAddr,
-        pair: impl Fn(&RelayAddress) -> (IpAddr, IpAddr),
-    ) -> SocketAddr {
-        let mut pairs = self.config.relay.iter().map(pair);
-        match pairs.find(|(from, _)| *from == peer.ip()) {
-            Some((_, to)) => SocketAddr::new(to, peer.port()),
-            None => peer,
+    pub(super) fn policy(&self) -> Arc<PeerPolicy> {
+        Arc::clone(&self.policy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a peer is; a relayed address that nobody has is refused.
+    pub(super) fn judge(&self, policy: &PeerPolicy, peer: SocketAddr) -> Peer {
+        match policy.judge(peer) {
+            Peer::OwnRelay if self.relay_at(peer).is_none() => Peer::Refused,
+            judged => judged,
         }
+    }
+
+    /// By which server, and in which slot, the allocation is that has this relayed address from
+    /// before its client is told of it until it ends.
+    pub(super) fn relay_at(&self, address: SocketAddr) -> Option<(u8, u32)> {
+        let mut relays = self.config.relay.iter();
+        if !relays.any(|relay| relay.public == address.ip()) {
+            return None;
+        }
+        let packed = self.relay_word(address.port())?.load(Relaxed);
+        let worker = u8::try_from((packed >> 32).checked_sub(1)?).ok()?;
+        Some((worker, packed as u32))
+    }
+
+    /// Says which server and slot have the allocation at this port.
+    pub(super) fn set_relay(&self, port: u16, at: Option<(u8, u32)>) {
+        let packed = at.map_or(0, |(worker, slot)| {
+            (u64::from(worker) + 1) << 32 | u64::from(slot)
+        });
+        if let Some(word) = self.relay_word(port) {
+            word.store(packed, Relaxed);
+        }
+    }
+
+    fn relay_word(&self, port: u16) -> Option<&AtomicU64> {
+        let index = port.checked_sub(*self.config.relay_ports.start())?;
+        self.relays.get(usize::from(index))
     }
 
     /// Grants a port and counts it for its owner, who may have `limit` of them, or as many as the settings say; to be given back with [`Common::release`].
@@ -284,7 +251,7 @@ impl Common {
         &self,
         owner: Owner,
         limit: Option<u32>,
-        relay: usize,
+        relay: RelayAddress,
         wish: PortWish,
         now: Instant,
         rng: &mut StdRng,
@@ -312,7 +279,8 @@ impl Common {
             PortWish::Even { reserve_next: true } => 2,
             _ => 1,
         };
-        let limit = limit.unwrap_or(self.config.limits.allocations_per_owner);
+        let limits = self.limits();
+        let limit = limit.unwrap_or(limits.allocations_per_owner);
         let held = table.owners.get(&owner).map_or(0, |holding| holding.count);
         if limit != 0 && held + needed > limit {
             return Err(NoPort::Quota);
@@ -322,10 +290,11 @@ impl Common {
             _ => table.ports.take_any(rng),
         };
         let port = port.ok_or(NoPort::Exhausted)?;
-        let rate = self.config.limits.bytes_per_second_per_owner;
+        let rate = limits.bytes_per_second_per_owner;
         let holding = table.owners.entry(owner).or_insert_with(|| Holding {
             count: 0,
-            meter: (rate != 0).then(|| Arc::new(Meter::new(rate, now))),
+            connections: 0,
+            meter: meter(rate, now),
         });
         holding.count += needed;
         let meter = holding.meter.clone();
@@ -347,13 +316,24 @@ impl Common {
         })
     }
 
-    /// Another port in place of one that another program holds; that one stays with the caller.
-    pub(super) fn take_other(&self, even: bool, rng: &mut StdRng) -> Option<u16> {
-        let mut table = self.lock();
-        if even {
-            table.ports.take_even(false, rng)
-        } else {
-            table.ports.take_any(rng)
+    /// Another port in place of one that another program holds; that one stays with the caller. With the token of a
+    /// reservation, which nobody has learned yet, the port above is exchanged as well.
+    pub(super) fn take_other(
+        &self,
+        even: bool,
+        token: Option<&[u8; 8]>,
+        rng: &mut StdRng,
+    ) -> Option<u16> {
+        let table = &mut *self.lock();
+        match token.and_then(|token| table.reservations.get_mut(token)) {
+            Some(reservation) => {
+                let port = table.ports.take_even(true, rng)?;
+                let above = std::mem::replace(&mut reservation.port, port + 1);
+                table.ports.give(above);
+                Some(port)
+            }
+            None if even => table.ports.take_even(false, rng),
+            None => table.ports.take_any(rng),
         }
     }
 
@@ -376,10 +356,40 @@ impl Common {
         self.lock().release(owner, port);
     }
 
+    /// Gives back what memory can be spared.
+    pub(super) fn shrink(&self) {
+        let mut table = self.lock();
+        table.owners.shrink_to_fit();
+        table.reservations.shrink_to_fit();
+    }
+
+    /// Counts a connection with a peer for its owner; false when there are as many as may be. To be given back with
+    /// [`Common::release_connection`].
+    pub(super) fn take_connection(&self, owner: Owner) -> bool {
+        let mut table = self.lock();
+        let Some(holding) = table.owners.get_mut(&owner) else {
+            return false;
+        };
+        let room = holding.connections < self.limits().connections_per_owner;
+        holding.connections += u32::from(room);
+        room
+    }
+
+    pub(super) fn release_connection(&self, owner: Owner) {
+        if let Some(holding) = self.lock().owners.get_mut(&owner) {
+            holding.connections = holding.connections.saturating_sub(1);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Nothing here can panic half-way through a change.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// `rate` of 0: nothing is to be counted.
+fn meter(rate: u64, now: Instant) -> Option<Arc<Meter>> {
+    (rate != 0).then(|| Arc::new(Meter::new(rate, now)))
 }
 
 impl Table {
@@ -423,140 +433,5 @@ impl Table {
             self.reservations.remove(&token);
             self.release(owner, port);
         }
-    }
-}
-
-/// The free ones of a range, each found and taken in constant time.
-struct Ports {
-    first: u16,
-    free: Vec<u16>,
-    /// Where each port stands in `free`; by distance from `first`.
-    places: Vec<Option<u16>>,
-}
-
-impl Ports {
-    fn new(range: RangeInclusive<u16>) -> Self {
-        let first = *range.start();
-        let free: Vec<u16> = range.collect();
-        let places = (0..free.len())
-            .map(|place| u16::try_from(place).ok())
-            .collect();
-        Ports {
-            first,
-            free,
-            places,
-        }
-    }
-
-    fn take_any(&mut self, rng: &mut StdRng) -> Option<u16> {
-        if self.free.is_empty() {
-            return None;
-        }
-        let place = rng.random_range(0..self.free.len());
-        let port = *self.free.get(place)?;
-        self.take(port).then_some(port)
-    }
-
-    /// An even port; with `next`, the one above it as well.
-    fn take_even(&mut self, next: bool, rng: &mut StdRng) -> Option<u16> {
-        let right = |port: u16| {
-            port.is_multiple_of(2)
-                && (!next || port.checked_add(1).is_some_and(|p| self.is_free(p)))
-        };
-        let begin = if self.free.is_empty() {
-            0
-        } else {
-            rng.random_range(0..self.free.len())
-        };
-        let (after, before) = self.free.split_at_checked(begin).map(|(a, b)| (b, a))?;
-        let port = after
-            .iter()
-            .chain(before)
-            .copied()
-            .find(|port| right(*port))?;
-        self.take(port);
-        if next {
-            self.take(port + 1);
-        }
-        Some(port)
-    }
-
-    fn is_free(&self, port: u16) -> bool {
-        self.place(port).is_some()
-    }
-
-    fn place(&self, port: u16) -> Option<u16> {
-        let index = port.checked_sub(self.first)?;
-        self.places.get(usize::from(index)).copied().flatten()
-    }
-
-    fn set_place(&mut self, port: u16, place: Option<u16>) {
-        let cell = port
-            .checked_sub(self.first)
-            .and_then(|index| self.places.get_mut(usize::from(index)));
-        if let Some(cell) = cell {
-            *cell = place;
-        }
-    }
-
-    fn take(&mut self, port: u16) -> bool {
-        let Some(place) = self.place(port) else {
-            return false;
-        };
-        self.free.swap_remove(usize::from(place));
-        self.set_place(port, None);
-        if let Some(&moved) = self.free.get(usize::from(place)) {
-            self.set_place(moved, Some(place));
-        }
-        true
-    }
-
-    fn give(&mut self, port: u16) {
-        if let (false, Ok(place)) = (self.is_free(port), u16::try_from(self.free.len())) {
-            self.free.push(port);
-            self.set_place(port, Some(place));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-
-    use super::*;
-
-    #[test]
-    fn every_port_is_given_once_and_comes_back() {
-        let mut rng = StdRng::from_seed([1; 32]);
-        let mut ports = Ports::new(65500..=65535);
-        for _ in 0..3 {
-            let mut taken: Vec<u16> = std::iter::from_fn(|| ports.take_any(&mut rng)).collect();
-            assert_ne!(
-                taken,
-                (65500..=65535).collect::<Vec<_>>(),
-                "in no order that can be guessed"
-            );
-            assert!(taken.iter().all(|port| !ports.is_free(*port)));
-            taken.iter().for_each(|port| ports.give(*port));
-            taken.iter().for_each(|port| ports.give(*port));
-            assert_eq!(ports.free.len(), 36, "given back twice counts once");
-            taken.sort();
-            assert_eq!(taken, (65500..=65535).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn even_ports_with_the_one_above() {
-        let mut rng = StdRng::from_seed([1; 32]);
-        let mut ports = Ports::new(50001..=50008);
-        assert!(ports.take(50005));
-        let mut pairs: Vec<u16> = std::iter::from_fn(|| ports.take_even(true, &mut rng)).collect();
-        pairs.sort();
-        assert_eq!(pairs, [50002, 50006]);
-        let mut evens: Vec<u16> = std::iter::from_fn(|| ports.take_even(false, &mut rng)).collect();
-        evens.sort();
-        assert_eq!(evens, [50004, 50008]);
-        assert_eq!(ports.take_any(&mut rng), Some(50001));
-        assert_eq!(ports.take_any(&mut rng), None);
     }
 }

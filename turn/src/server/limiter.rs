@@ -1,6 +1,6 @@
 //! How many requests without valid credentials one source may send: token buckets in a table of fixed size.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -36,7 +36,8 @@ struct Bucket {
 /// Sources share a bucket by [`prefix`], and by hash: a flood from one leaves nearly all others alone.
 pub(super) struct Limiter {
     per_second: f32,
-    hasher: std::hash::RandomState,
+    /// Keeps outsiders from finding networks that share a bucket.
+    secret: u128,
     buckets: Vec<Bucket>,
 }
 
@@ -50,14 +51,14 @@ pub fn prefix(ip: IpAddr) -> u64 {
 
 impl Limiter {
     /// `per_second` of 0: no limit.
-    pub fn new(per_second: u32) -> Self {
+    pub fn new(per_second: u32, secret: u128) -> Self {
         let empty = Bucket {
             tokens: 0.0,
             filled: None,
         };
         Limiter {
             per_second: per_second as f32,
-            hasher: Default::default(),
+            secret,
             buckets: vec![empty; if per_second == 0 { 0 } else { BUCKETS }],
         }
     }
@@ -81,10 +82,12 @@ impl Limiter {
     }
 
     fn bucket(&mut self, ip: IpAddr, address: Address, now: Instant) -> Option<&mut Bucket> {
-        let mut hasher = self.hasher.build_hasher();
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u128(self.secret);
         hasher.write_u64(prefix(ip));
-        hasher.write_u8(address as u8);
-        let bucket = self.buckets.get_mut(hasher.finish() as usize % BUCKETS)?;
+        // Each kind has a half of the table.
+        let place = hasher.finish() as usize % (BUCKETS / 2) * 2 + address as usize;
+        let bucket = self.buckets.get_mut(place)?;
         let full = self.per_second * BURST_SECONDS;
         bucket.tokens = match bucket.filled {
             Some(filled) => {

@@ -38,20 +38,42 @@ impl Meter {
         u64::try_from(since).unwrap_or(u64::MAX)
     }
 
+    /// Nanoseconds in which this many may come.
+    fn cost(&self, bytes: u64) -> u64 {
+        let cost = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
+        u64::try_from(cost).unwrap_or(u64::MAX)
+    }
+
+    fn burst(&self) -> u64 {
+        self.cost(LEAST_BURST).max(BURST.as_nanos() as u64)
+    }
+
     /// Takes this many bytes; false when they are too many now, and then takes none.
     pub fn take(&self, bytes: usize, now: Instant) -> bool {
-        let nanoseconds = |bytes: u64| {
-            let cost = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
-            u64::try_from(cost).unwrap_or(u64::MAX)
-        };
         let now = self.nanoseconds_at(now);
-        let burst = nanoseconds(LEAST_BURST).max(BURST.as_nanos() as u64);
-        let cost = nanoseconds(bytes as u64);
+        let burst = self.burst();
+        let cost = self.cost(bytes as u64);
         let taken = self.paid_at.fetch_update(Relaxed, Relaxed, |paid_at| {
             let paid_at = paid_at.max(now).saturating_add(cost);
             (paid_at - now <= burst).then_some(paid_at)
         });
         taken.is_ok()
+    }
+
+    /// Takes bytes of a stream, which cannot be left out, however many they are.
+    pub fn charge(&self, bytes: usize, now: Instant) {
+        let now = self.nanoseconds_at(now);
+        let cost = self.cost(bytes as u64);
+        let charge = |paid_at: u64| Some(paid_at.max(now).saturating_add(cost));
+        // The closure never declines.
+        let _ = self.paid_at.fetch_update(Relaxed, Relaxed, charge);
+    }
+
+    /// Until when nothing more may be taken; `None`: there is room now.
+    pub fn full_until(&self, now: Instant) -> Option<Instant> {
+        let room_at = self.paid_at.load(Relaxed).saturating_sub(self.burst());
+        let until = self.begun + Duration::from_nanos(room_at);
+        (until > now).then_some(until)
     }
 }
 
@@ -71,6 +93,18 @@ mod tests {
         assert_eq!(passed(0), 0);
         assert_eq!(passed(100), 100);
         assert_eq!(passed(60_000), 1000, "a pause saves no more than the burst");
+    }
+
+    #[test]
+    fn a_stream_waits_until_what_it_has_sent_is_paid_for() {
+        let begun = Instant::now();
+        let meter = Meter::new(1_000_000, begun);
+        assert_eq!(meter.full_until(begun), None);
+        meter.charge(1_250_000, begun);
+        let until = begun + Duration::from_millis(250);
+        assert_eq!(meter.full_until(begun), Some(until));
+        assert!(!meter.take(1, begun));
+        assert_eq!(meter.full_until(until), None);
     }
 
     #[test]

@@ -5,49 +5,106 @@
 //! [`Server::poll_output`], and calls [`Server::handle_timeout`] when [`Server::poll_timeout`] has passed.
 //! Payload is never copied: a verdict names the range to send of the buffer that came in.
 
+mod allocate;
 mod allocation;
+mod authenticate;
+mod binding;
 mod common;
+mod data;
+mod icmp;
 mod limiter;
+mod listing;
 mod meter;
+mod mobility;
+mod outcome;
+mod permit;
+mod ports;
+mod reports;
 mod request;
+mod settings;
+mod shrink;
+mod tcp;
+mod usage;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::io;
-use std::net::SocketAddr;
-use std::ops::Range;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use slab::Slab;
 
-use crate::auth::Owner;
-use crate::policy::{Peer, PeerPolicy};
+use crate::policy::PeerPolicy;
 use crate::stats::{Dropped, Stats};
-use crate::wire::build::{DATA_INDICATION_HEADROOM, data_indication_header};
-use crate::wire::{self, Class, Message, Method, attr, channel};
+use crate::wire::build::DATA_INDICATION_HEADROOM;
+use crate::wire::{self, Class, Message, Method, channel};
 
 use allocation::Allocation;
-pub use common::{BadConfig, Common, Config, Limits, RelayAddress};
-use limiter::Limiter;
+pub use binding::Discovery;
+pub use common::Common;
+pub use data::ToClient;
+pub use icmp::IcmpError;
 pub(crate) use limiter::prefix;
+use limiter::{Address, Limiter};
+pub use listing::{AllocationInfo, AllocationName, BadName, Traffic, Which};
+use mobility::{Elsewhere, Ticket};
+pub use outcome::{Ended, Event, Output, Protocol, Verdict};
+use reports::Reports;
+pub use settings::{BadConfig, Config, Limits, RelayAddress};
+use tcp::Connections;
+pub use tcp::{ConnectionId, Direction};
+pub use usage::Usage;
 
 /// How a client reaches the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
+    /// UDP, each datagram one message.
     Udp,
+    /// TCP.
     Tcp,
     /// TLS over TCP.
     Tls,
 }
 
+impl Transport {
+    /// Name for a listing.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
+}
+
 /// Whose traffic: an allocation is tied to one (RFC 8656 §2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FiveTuple {
+    /// Between the two.
     pub transport: Transport,
+    /// The client, as it is seen from here: behind its NATs.
     pub client: SocketAddr,
+    /// Where it arrived.
     pub server: SocketAddr,
+}
+
+/// Of the client alone, and so that no part of it takes a step of its own: this is done for each packet. Few clients
+/// come to several of the server's addresses from the same one of theirs.
+impl Hash for FiveTuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let port = u64::from(self.client.port()) << 8 | self.transport as u64;
+        match self.client.ip() {
+            IpAddr::V4(ip) => state.write_u64(u64::from(ip.to_bits()) << 32 | port),
+            IpAddr::V6(ip) => {
+                state.write_u128(ip.to_bits());
+                state.write_u64(port);
+            }
+        }
+    }
 }
 
 /// The time, told by the driver.
@@ -74,86 +131,35 @@ impl AllocationId {
     }
 }
 
-/// What to do with the datagram just handled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Verdict {
-    /// Nothing to send now.
-    Done,
-    /// Send [`Server::answer`] back to where it came from.
-    Answer,
-    /// Send this range of it from the allocation's relay socket to the peer.
-    ToPeer {
-        allocation: AllocationId,
-        peer: SocketAddr,
-        payload: Range<usize>,
-    },
-}
-
-/// What the driver is to do beside the verdicts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Bind a UDP socket here and report with [`Server::bound`].
-    Bind {
-        allocation: AllocationId,
-        address: SocketAddr,
-    },
-    /// Close the allocation's socket.
-    Close { allocation: AllocationId },
-    /// Something to tell.
-    Event(Event),
-}
-
-/// What happened to an allocation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    Allocated {
-        owner: Owner,
-        tuple: FiveTuple,
-        relay: SocketAddr,
-    },
-    Ended {
-        owner: Owner,
-        tuple: FiveTuple,
-        relay: SocketAddr,
-        reason: Ended,
-        /// Bytes of payload.
-        to_peer: u64,
-        to_client: u64,
-        lasted: Duration,
-    },
-}
-
-/// Why an allocation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Its lifetime passed without a Refresh.
-    Expired,
-    /// The client asked for it.
-    Released,
-    /// Its owner lost the right to relay.
-    Revoked,
-    /// The connection it came by was closed.
-    Disconnected,
-}
-
-/// Bytes that a driver leaves free before a peer's payload, so that a header can be written there.
+/// Bytes of the largest header that goes before data for a client.
 pub const HEADROOM: usize = DATA_INDICATION_HEADROOM;
-/// Bytes that a driver leaves free behind it, for padding.
-pub const TAILROOM: usize = 3;
+
+/// Outputs for which room is kept while there are none.
+const MAX_SPARE_OUTPUTS: usize = 256;
 
 /// A TURN server without sockets.
 pub struct Server {
+    worker: u8,
     common: Arc<Common>,
     policy: Arc<PeerPolicy>,
     stats: Arc<Stats>,
     rng: StdRng,
+    limits: Limits,
     limiter: Limiter,
-    allocations: Slab<Allocation>,
+    /// Each in a box, beside its permissions and channels in memory, which goes back to the system without the others'.
+    allocations: Slab<Box<Allocation>>,
+    /// As many as there were at once since the tables were last made smaller.
+    most: usize,
     generation: u64,
-    by_tuple: HashMap<FiveTuple, u32>,
+    by_tuple: HashMap<FiveTuple, u32, RandomState>,
+    by_ticket: HashMap<Ticket, u32>,
+    elsewhere: Elsewhere,
+    /// When the last message came, and from whom.
+    handling: Option<(Instant, SocketAddr)>,
+    reports: Reports,
     /// When each allocation ends.
     timers: BTreeSet<(Instant, AllocationId)>,
+    connections: Connections,
     outputs: VecDeque<Output>,
     answer: Vec<u8>,
 }
@@ -167,24 +173,36 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// `seed` decides ports, tokens and transaction ids: from the system's generator, except in tests.
-    pub fn new(common: Arc<Common>, seed: [u8; 32]) -> Self {
-        let limiter = Limiter::new(common.config().limits.unauthenticated_per_second);
+    /// `worker` tells it apart from the others that share `common`. `seed` decides ports, tokens and transaction ids: from the system's generator, except in tests.
+    pub fn new(common: Arc<Common>, worker: u8, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let limits = common.limits();
+        let limiter = Limiter::new(limits.unauthenticated_per_second, rng.random());
+        common.add_server(worker);
         Server {
+            worker,
             policy: common.policy(),
             common,
             stats: Arc::default(),
-            rng: StdRng::from_seed(seed),
+            rng,
+            limits,
             limiter,
             allocations: Slab::new(),
+            most: 0,
             generation: 0,
-            by_tuple: HashMap::new(),
+            by_tuple: HashMap::default(),
+            by_ticket: HashMap::new(),
+            elsewhere: Elsewhere::default(),
+            handling: None,
+            reports: Reports::default(),
             timers: BTreeSet::new(),
+            connections: Connections::default(),
             outputs: VecDeque::new(),
             answer: Vec::with_capacity(256),
         }
     }
 
+    /// Counters, to be read by any thread.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
@@ -196,6 +214,10 @@ impl Server {
 
     /// One datagram, or one message of a stream, from a client.
     pub fn handle(&mut self, now: Now, tuple: FiveTuple, bytes: &[u8]) -> Verdict {
+        self.handling = Some((now.instant, tuple.client));
+        if let Some(worker) = self.elsewhere.server_of(now.instant, tuple) {
+            return Verdict::Forward { worker };
+        }
         match bytes.first() {
             Some(&first) if channel::is_channel_data(first) => self.channel_data(now, tuple, bytes),
             Some(_) => match Message::parse(bytes) {
@@ -206,58 +228,7 @@ impl Server {
         }
     }
 
-    /// One datagram from a peer, received on an allocation's relay socket: `len` bytes that begin at
-    /// [`HEADROOM`] in `buffer`, with [`TAILROOM`] behind them. Returns to whom to send which range.
-    pub fn handle_peer(
-        &mut self,
-        now: Now,
-        allocation: AllocationId,
-        peer: SocketAddr,
-        buffer: &mut [u8],
-        len: usize,
-    ) -> Option<(FiveTuple, Range<usize>)> {
-        let peer = self.common.as_public(peer);
-        // RFC 8656 §11.3: without a permission it is discarded.
-        let found = Self::find(&mut self.allocations, allocation);
-        let Some(found) = found.filter(|found| found.peers.permits(peer.ip(), now.instant)) else {
-            self.stats.count_dropped(Dropped::NoPermission);
-            return None;
-        };
-        if !self.common.allows(&self.policy, peer) {
-            self.stats.count_dropped(Dropped::ForbiddenPeer);
-            return None;
-        }
-        if !found.may_relay(len, now.instant) {
-            self.stats.count_dropped(Dropped::OverQuota);
-            return None;
-        }
-        let stream = found.tuple.transport != Transport::Udp;
-        let range = match found.peers.channel_of(peer, now.instant) {
-            Some(number) => {
-                let begin = HEADROOM - channel::HEADER_LEN;
-                let header = channel::header(number, len)?;
-                buffer.get_mut(begin..HEADROOM)?.copy_from_slice(&header);
-                // RFC 8656 §12.5: padded on streams, and need not be on UDP.
-                let end = if stream {
-                    begin + channel::padded_len(len)
-                } else {
-                    HEADROOM + len
-                };
-                begin..end
-            }
-            None => {
-                let head = buffer.first_chunk_mut::<HEADROOM>()?;
-                let begin = data_indication_header(head, self.rng.random(), peer, len)?;
-                begin..HEADROOM + wire::padded(len)
-            }
-        };
-        buffer.get_mut(HEADROOM + len..range.end)?.fill(0);
-        found.to_client += len as u64;
-        self.stats.to_client.count(len);
-        Some((found.tuple, range))
-    }
-
-    /// The outcome of [`Output::Bind`]. `Some`: send [`Server::answer`] there.
+    /// The outcome of [`Output::Bind`]: all are bound or none. `Some`: send [`Server::answer`] there.
     pub fn bound(
         &mut self,
         now: Now,
@@ -267,54 +238,97 @@ impl Server {
         match outcome {
             Ok(()) => self.finish_allocate(id),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => self.try_other_port(now, id),
-            Err(_) => self.refuse_allocate(now, id),
+            Err(_) => self.bind_failed(now, id),
         }
     }
 
     /// What the driver is to do, in order; `None` when there is nothing more.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.outputs.capacity() > MAX_SPARE_OUTPUTS {
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When [`Server::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let allocation = self.timers.first().map(|(at, _)| *at);
+        allocation
+            .into_iter()
+            .chain(self.connections.next_deadline())
+            .min()
     }
 
     /// Ends what has expired.
     pub fn handle_timeout(&mut self, now: Now) {
-        while self.poll_timeout().is_some_and(|at| at <= now.instant) {
-            if let Some((_, id)) = self.timers.pop_first() {
-                self.end(now, id, Ended::Expired);
+        while let Some((at, id)) = self.timers.first().copied()
+            && at <= now.instant
+        {
+            self.timers.pop_first();
+            for ipv4 in [true, false] {
+                let allocation = Self::find(&mut self.allocations, id);
+                let leg = allocation.and_then(|allocation| allocation.legs.of(ipv4));
+                if leg.is_some_and(|leg| leg.expires <= now.instant) {
+                    self.end_family(now, id, ipv4, Ended::Expired);
+                }
             }
+            self.set_timer(id);
         }
+        self.end_late_connections(now);
     }
 
-    /// Takes over what has changed from outside: the peer policy, which ends permissions and channels that it
+    /// Takes over what has changed from outside: the limits; the peer policy, which ends permissions and channels that it
     /// refuses, and who may relay, which ends the allocations of those who may not.
     pub fn review(&mut self, now: Now) {
+        let limits = self.common.limits();
+        let before = std::mem::replace(&mut self.limits, limits);
+        if limits.unauthenticated_per_second != before.unauthenticated_per_second {
+            self.limiter = Limiter::new(limits.unauthenticated_per_second, self.rng.random());
+        }
+        if limits.bytes_per_second_per_owner != before.bytes_per_second_per_owner {
+            for (_, allocation) in &mut self.allocations {
+                allocation.meter = self.common.meter_of(allocation.owner);
+            }
+        }
         self.policy = self.common.policy();
         for (_, allocation) in &mut self.allocations {
-            let permitted = |ip| self.policy.judge_ip(ip) != Peer::Refused;
-            let bound = |peer| self.common.allows(&self.policy, peer);
-            allocation.peers.retain(permitted, bound);
+            let judge_ip = |ip| self.policy.judge_ip(ip);
+            let judge = |peer| self.common.judge(&self.policy, peer);
+            allocation.peers.review(judge_ip, judge);
         }
-        let permits = |owner| self.common.authenticator.permits(owner);
+        self.review_connections(now);
+        let authenticator = &self.common.authenticator;
         let lost: Vec<_> = self
             .allocations
             .iter()
-            .filter(|(_, allocation)| !permits(allocation.owner))
-            .map(|(_, allocation)| allocation.id)
+            .filter_map(|(_, allocation)| {
+                let loss = authenticator.permits(allocation.owner, allocation.epoch);
+                Some((allocation.id, loss.err()?))
+            })
             .collect();
-        lost.into_iter()
-            .for_each(|id| self.end(now, id, Ended::Revoked));
+        for (id, loss) in lost {
+            self.end(now, id, loss.into());
+        }
     }
 
-    /// A stream was closed: its allocation ends with it.
+    /// A stream was closed: its allocation ends with it, unless its client may come back from elsewhere (RFC 8016).
     pub fn disconnected(&mut self, now: Now, tuple: FiveTuple) {
-        if let Some(id) = self.id_of(tuple) {
+        if let Some(id) = self.id_of(tuple)
+            && self.leave(now, tuple, id)
+        {
             self.end(now, id, Ended::Disconnected);
         }
+    }
+
+    /// Whether a client may begin what costs much before it has shown any credentials, such as a TLS handshake: within
+    /// [`Limits::unauthenticated_per_second`].
+    pub fn admits(&mut self, now: Now, client: SocketAddr) -> bool {
+        let admitted = self.limiter.take(client.ip(), Address::Proven, now.instant);
+        if !admitted {
+            self.stats.count_dropped(Dropped::RateLimited);
+        }
+        admitted
     }
 
     /// Whether this client has an allocation here.
@@ -325,49 +339,6 @@ impl Server {
     /// A datagram that the verdict let pass could not be sent.
     pub fn count_send_failed(&mut self) {
         self.stats.count_dropped(Dropped::SendFailed);
-    }
-
-    fn channel_data(&mut self, now: Now, tuple: FiveTuple, bytes: &[u8]) -> Verdict {
-        let Some((number, payload)) = channel::parse(bytes) else {
-            return self.discard(Dropped::Malformed);
-        };
-        let slot = self.by_tuple.get(&tuple).copied();
-        let allocation = slot.and_then(|slot| self.allocations.get(slot as usize));
-        match allocation.and_then(|found| found.peers.channel_peer(number, now.instant)) {
-            Some(peer) => self.pass_to_peer(now, slot, peer, payload),
-            None => self.discard(Dropped::NoPermission),
-        }
-    }
-
-    /// Passes payload on where the allocation has a permission for the peer and the policy allows it. A channel
-    /// outlives its own permission by five minutes; a permission is for an address, whatever the port; and a relay
-    /// of this server may have ended since.
-    fn pass_to_peer(
-        &mut self,
-        now: Now,
-        slot: Option<u32>,
-        peer: SocketAddr,
-        payload: Range<usize>,
-    ) -> Verdict {
-        let allocation = slot.and_then(|slot| self.allocations.get_mut(slot as usize));
-        match allocation.filter(|found| found.peers.permits(peer.ip(), now.instant)) {
-            Some(_) if !self.common.allows(&self.policy, peer) => {
-                self.discard(Dropped::ForbiddenPeer)
-            }
-            Some(allocation) if !allocation.may_relay(payload.len(), now.instant) => {
-                self.discard(Dropped::OverQuota)
-            }
-            Some(allocation) => {
-                allocation.to_peer += payload.len() as u64;
-                self.stats.to_peer.count(payload.len());
-                Verdict::ToPeer {
-                    allocation: allocation.id,
-                    peer: self.common.as_local(peer),
-                    payload,
-                }
-            }
-            None => self.discard(Dropped::NoPermission),
-        }
     }
 
     fn message(&mut self, now: Now, tuple: FiveTuple, message: Message<'_>) -> Verdict {
@@ -387,35 +358,10 @@ impl Server {
         }
     }
 
-    /// RFC 8656 §11.2.
-    fn send_indication(&mut self, now: Now, tuple: FiveTuple, message: Message<'_>) -> Verdict {
-        let mut peer = None;
-        let mut data = None;
-        for attribute in message.attributes() {
-            match attribute.kind {
-                attr::XOR_PEER_ADDRESS if peer.is_none() => {
-                    peer = Some(message.xor_address(attribute.value));
-                }
-                attr::DATA if data.is_none() => {
-                    let begin = attribute.offset + 4;
-                    data = Some(begin..begin + attribute.value.len());
-                }
-                kind if request::is_unknown_required(kind) => {
-                    return self.discard(Dropped::Malformed);
-                }
-                _ => {}
-            }
-        }
-        let (Some(Some(peer)), Some(payload)) = (peer, data) else {
-            return self.discard(Dropped::Malformed);
-        };
-        let slot = self.by_tuple.get(&tuple).copied();
-        self.pass_to_peer(now, slot, peer, payload)
-    }
-
-    fn find(allocations: &mut Slab<Allocation>, id: AllocationId) -> Option<&mut Allocation> {
+    fn find(allocations: &mut Slab<Box<Allocation>>, id: AllocationId) -> Option<&mut Allocation> {
         allocations
             .get_mut(id.slot())
+            .map(Box::as_mut)
             .filter(|allocation| allocation.id == id)
     }
 
@@ -426,40 +372,75 @@ impl Server {
             .map(|allocation| allocation.id)
     }
 
+    /// Has `handle_timeout` look at an allocation when the first of its legs expires.
+    fn set_timer(&mut self, id: AllocationId) {
+        if let Some(allocation) = Self::find(&mut self.allocations, id)
+            && let Some(expires) = allocation.legs.next_expiry()
+        {
+            self.timers.remove(&(allocation.timer, id));
+            allocation.timer = expires;
+            self.timers.insert((expires, id));
+        }
+    }
+
+    /// Ends one leg of an allocation; with the last the allocation ends.
+    fn end_family(&mut self, now: Now, id: AllocationId, ipv4: bool, reason: Ended) {
+        let Some(allocation) = Self::find(&mut self.allocations, id) else {
+            return;
+        };
+        if !allocation.has_family(!ipv4) {
+            return self.end(now, id, reason);
+        }
+        allocation.legs.remove(ipv4);
+        allocation.peers.forget_family(ipv4);
+        self.end_connections_of_family(id, ipv4);
+        self.outputs.push_back(Output::CloseFamily {
+            allocation: id,
+            ipv4,
+        });
+        self.set_timer(id);
+    }
+
     /// Forgets an allocation and gives back what it held.
     fn end(&mut self, now: Now, id: AllocationId, reason: Ended) {
         if Self::find(&mut self.allocations, id).is_none() {
             return;
         }
-        let allocation = self.allocations.remove(id.slot());
-        self.by_tuple.remove(&allocation.tuple);
-        self.timers.remove(&(allocation.expires, id));
+        let mut allocation = self.allocations.remove(id.slot());
+        self.end_connections(&allocation);
+        self.forget_tuple(allocation.tuple, id.slot);
+        if let Some(mobility) = &allocation.mobility {
+            self.end_mobility(mobility);
+        }
+        self.timers.remove(&(allocation.timer, id));
         self.stats.set_allocations(self.allocations.len());
-        self.common.set_live(allocation.relay.port(), false);
-        self.common
-            .release(allocation.owner, allocation.relay.port());
+        self.common.set_relay(allocation.port, None);
+        self.common.release(allocation.owner, allocation.port);
         self.outputs.push_back(Output::Close { allocation: id });
-        match allocation.pending {
-            Some(pending) => self.common.put_back(&pending.failed),
-            None => self.outputs.push_back(Output::Event(Event::Ended {
+        if let Some(pending) = allocation.pending {
+            self.common.put_back(&pending.failed);
+        } else {
+            self.common.ledger.enter(&mut allocation, now.instant);
+            self.stats.count_ended(reason);
+            self.outputs.push_back(Output::Event(Event::Ended {
                 owner: allocation.owner,
                 tuple: allocation.tuple,
-                relay: allocation.relay,
+                relays: allocation.relays().collect(),
                 reason,
                 to_peer: allocation.to_peer,
                 to_client: allocation.to_client,
                 lasted: now.instant.saturating_duration_since(allocation.made),
-            })),
+            }));
         }
-        // A burst of allocations must not hold its memory for ever.
-        if self.allocations.is_empty() {
-            self.allocations.shrink_to_fit();
-            self.by_tuple.shrink_to_fit();
-        }
+        self.shrink();
     }
 
+    /// Drops what is being handled.
     fn discard(&mut self, reason: Dropped) -> Verdict {
         self.stats.count_dropped(reason);
+        if let Some((now, client)) = self.handling {
+            self.report(now, client, None, reason.as_str());
+        }
         Verdict::Done
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::integrity::{self, Key};
+use super::integrity::{self, Integrity, Key};
 use super::message::{FAMILY_IPV4, FAMILY_IPV6, xor_key};
 use super::{Class, HEADER_LEN, MAGIC_COOKIE, Method, TransactionId, attr, message_type, padded};
 
@@ -13,6 +13,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    /// Begins a message: its header, with no attribute yet (RFC 8489 §5).
     pub fn new(out: &'a mut Vec<u8>, method: Method, class: Class, id: TransactionId) -> Self {
         out.clear();
         out.extend_from_slice(&message_type(method, class).to_be_bytes());
@@ -44,15 +45,35 @@ impl<'a> Builder<'a> {
         self.set_length(end - HEADER_LEN);
     }
 
+    /// Appends an attribute whose value is text; bounded as [`Builder::attribute`] is.
     pub fn text(&mut self, kind: u16, value: &str) {
         self.attribute(kind, value.as_bytes());
     }
 
+    /// Appends an attribute whose value is a number of 32 bits, in network order.
     pub fn u32(&mut self, kind: u16, value: u32) {
         self.attribute(kind, &value.to_be_bytes());
     }
 
-    /// RFC 8489 §14.2.
+    /// Appends an address as it is, without XOR (RFC 8489 §14.1).
+    pub fn address(&mut self, kind: u16, address: SocketAddr) {
+        let [p0, p1] = address.port().to_be_bytes();
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                self.attribute(kind, &[0, FAMILY_IPV4, p0, p1, a, b, c, d]);
+            }
+            IpAddr::V6(ip) => {
+                let mut value = [0; 20];
+                let (head, rest) = value.split_at_mut(4);
+                head.copy_from_slice(&[0, FAMILY_IPV6, p0, p1]);
+                rest.copy_from_slice(&ip.octets());
+                self.attribute(kind, &value);
+            }
+        }
+    }
+
+    /// Appends one of the XOR-…-ADDRESS attributes (RFC 8489 §14.2).
     pub fn xor_address(&mut self, kind: u16, address: SocketAddr) {
         let mut value = [0; 20];
         let used = write_xor_address(&mut value, address, self.transaction_id());
@@ -61,21 +82,32 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// RFC 8489 §14.8; `reason` may be empty.
+    /// Appends ERROR-CODE (RFC 8489 §14.8): `code` from 300 to 699; of `reason`, which may be empty, at most 64 bytes.
     pub fn error_code(&mut self, code: u16, reason: &str) {
+        self.error(attr::ERROR_CODE, 0, code, reason);
+    }
+
+    /// Appends ADDRESS-ERROR-CODE (RFC 8656 §18.12): why there is no relayed address of this family. Bounds as of
+    /// [`error_code`](Self::error_code).
+    pub fn address_error_code(&mut self, ipv4: bool, code: u16, reason: &str) {
+        let family = if ipv4 { FAMILY_IPV4 } else { FAMILY_IPV6 };
+        self.error(attr::ADDRESS_ERROR_CODE, family, code, reason);
+    }
+
+    fn error(&mut self, kind: u16, family: u8, code: u16, reason: &str) {
         let mut value = [0; 4 + 64];
         let (number, text) = value.split_at_mut(4);
-        number.copy_from_slice(&[0, 0, (code / 100) as u8, (code % 100) as u8]);
+        number.copy_from_slice(&[family, 0, (code / 100) as u8, (code % 100) as u8]);
         let used = reason.len().min(text.len());
         for (to, from) in text.iter_mut().zip(reason.bytes()) {
             *to = from;
         }
         if let Some(value) = value.get(..4 + used) {
-            self.attribute(attr::ERROR_CODE, value);
+            self.attribute(kind, value);
         }
     }
 
-    /// RFC 8489 §14.9.
+    /// Appends UNKNOWN-ATTRIBUTES (RFC 8489 §14.13) with at most 16 types.
     pub fn unknown_attributes(&mut self, kinds: &[u16]) {
         let mut value = [0; 32];
         let mut used = 0;
@@ -90,10 +122,19 @@ impl<'a> Builder<'a> {
 
     /// Appends MESSAGE-INTEGRITY over what stands so far (RFC 8489 §14.5).
     pub fn integrity(&mut self, key: &Key) {
-        let covered = self.out.len();
-        self.set_length(covered + 24 - HEADER_LEN);
-        let mac = integrity::sha1(key, &[self.out]);
-        self.attribute(attr::MESSAGE_INTEGRITY, &mac);
+        self.sign(Integrity::Sha1, key);
+    }
+
+    /// Appends MESSAGE-INTEGRITY-SHA256 over what stands so far (RFC 8489 §14.6). Where there is to be
+    /// MESSAGE-INTEGRITY as well, it stands before.
+    pub fn integrity_sha256(&mut self, key: &Key) {
+        self.sign(Integrity::Sha256, key);
+    }
+
+    fn sign(&mut self, integrity: Integrity, key: &Key) {
+        self.set_length(self.out.len() + 4 + integrity.len() - HEADER_LEN);
+        let mac = integrity.sign(key, &[self.out]);
+        self.attribute(integrity.kind(), mac.as_ref());
     }
 
     /// Appends FINGERPRINT (RFC 8489 §14.7); nothing may follow.

@@ -4,6 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::padded;
 
+/// Bytes before the payload: number and length.
 pub const HEADER_LEN: usize = 4;
 
 /// Numbers that a client may bind (RFC 8656 §12).

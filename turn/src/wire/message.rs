@@ -9,12 +9,16 @@ use super::{
 /// Why bytes are no STUN message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// Fewer than 20 bytes.
     #[error("shorter than a header")]
     Short,
+    /// RFC 8489 §5: the first two bits are zero and the cookie is 0x2112A442.
     #[error("not STUN: the first two bits or the magic cookie are off")]
     NotStun,
+    /// Or it is no multiple of four (RFC 8489 §5).
     #[error("the length in the header is not that of the datagram")]
     Length,
+    /// RFC 8489 §14: its length, padded, is more than what is left.
     #[error("an attribute runs past the end")]
     Attribute,
 }
@@ -30,9 +34,11 @@ pub struct Message<'a> {
 /// One attribute: its type, where it begins in the message, and its value without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
+    /// One of [`attr`], or any other number.
     pub kind: u16,
     /// Offset of the attribute's header from the first byte of the message.
     pub offset: usize,
+    /// As long as the attribute says.
     pub value: &'a [u8],
 }
 
@@ -64,18 +70,22 @@ impl<'a> Message<'a> {
         Ok(message)
     }
 
+    /// What is asked for, told or answered.
     pub fn method(&self) -> Method {
         self.method
     }
 
+    /// Whether it asks, tells or answers.
     pub fn class(&self) -> Class {
         self.class
     }
 
+    /// All of it, header included.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
+    /// What an answer to this request must carry (RFC 8489 §6).
     pub fn transaction_id(&self) -> TransactionId {
         let mut id = TransactionId::default();
         if let Some(bytes) = self.bytes.get(8..HEADER_LEN) {

@@ -1,19 +1,19 @@
 //! A core whose driver is the test, under a clock that the test moves.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moznods_turn::policy::PeerPolicy;
 use moznods_turn::server::{
-    AllocationId, Common, Config, Event, FiveTuple, HEADROOM, Limits, Now, Output, RelayAddress,
-    Server, TAILROOM, Transport, Verdict,
+    AllocationId, Common, Config, ConnectionId, Event, FiveTuple, HEADROOM, Limits, Now, Output,
+    RelayAddress, Server, Transport, Verdict,
 };
 use moznods_turn::stats::Dropped;
 use moznods_turn::wire::{Builder, Method, attr};
 
-use super::{Answer, Client, REALM, Users, udp_transport};
+use super::{Answer, Client, REALM, Users, bind, permit, udp_transport, whole};
 
 pub const PUBLIC: &str = "198.51.100.7";
 pub const LOCAL: &str = "10.0.0.7";
@@ -25,18 +25,10 @@ pub fn addr(text: &str) -> SocketAddr {
 
 pub fn config() -> Config {
     let (public, local) = (PUBLIC.parse().unwrap(), LOCAL.parse().unwrap());
-    let v6 = "2606:4700::7".parse().unwrap();
+    let v6: IpAddr = "2606:4700::7".parse().unwrap();
     let own = ["127.0.0.1", "::1", LOCAL, "2606:4700::7", "172.17.0.1"];
+    let relay = vec![RelayAddress { public, local }, v6.into()];
     Config {
-        realm: REALM.to_owned(),
-        software: "MOznoDS".to_owned(),
-        relay: vec![
-            RelayAddress { public, local },
-            RelayAddress {
-                public: v6,
-                local: v6,
-            },
-        ],
         relay_ports: 50000..=50099,
         policy: PeerPolicy {
             relays: vec![public, v6],
@@ -45,7 +37,7 @@ pub fn config() -> Config {
             ..PeerPolicy::default()
         },
         legacy_channels: false,
-        limits: Limits::default(),
+        ..Config::new(REALM, relay)
     }
 }
 
@@ -56,10 +48,18 @@ pub struct Bench {
     pub users: Arc<Users>,
     pub now: Now,
     pub taken: Vec<u16>,
+    /// Whether no IPv6 address can be bound.
+    pub without_ipv6: bool,
     pub live: Vec<AllocationId>,
     /// Ports that were bound, by allocation.
     ports: HashMap<AllocationId, u16>,
     pub events: Vec<Event>,
+    /// What it has sent to clients unasked.
+    pub sent: Vec<(FiveTuple, Vec<u8>)>,
+    /// Connections that it wants, from where and to whom.
+    pub dials: Vec<(ConnectionId, SocketAddr, SocketAddr)>,
+    /// Connections that are to be closed.
+    pub closed: Vec<ConnectionId>,
 }
 
 impl Bench {
@@ -79,18 +79,33 @@ impl Bench {
         change(&mut config);
         let users = Arc::new(Users::default());
         let common = Common::new(config, users.clone(), &[9; 32]).unwrap();
+        let now = Now {
+            instant: Instant::now(),
+            unix: 1_800_000_000,
+        };
+        Self::of(common, users, 0, now)
+    }
+
+    /// Another server that shares everything with this one.
+    pub fn beside(&self, worker: u8) -> Self {
+        let (common, users) = (Arc::clone(&self.common), Arc::clone(&self.users));
+        Self::of(common, users, worker, self.now)
+    }
+
+    fn of(common: Arc<Common>, users: Arc<Users>, worker: u8, now: Now) -> Self {
         Bench {
             users,
-            server: Server::new(Arc::clone(&common), [3; 32]),
+            server: Server::new(Arc::clone(&common), worker, [3 + worker; 32]),
             common,
-            now: Now {
-                instant: Instant::now(),
-                unix: 1_800_000_000,
-            },
+            now,
             taken: Vec::new(),
+            without_ipv6: false,
             live: Vec::new(),
             ports: HashMap::new(),
             events: Vec::new(),
+            sent: Vec::new(),
+            dials: Vec::new(),
+            closed: Vec::new(),
         }
     }
 
@@ -119,24 +134,36 @@ impl Bench {
             match output {
                 Output::Bind {
                     allocation,
-                    address,
+                    addresses,
+                    ..
                 } => {
-                    let free = !self.taken.contains(&address.port());
-                    let outcome = if free {
-                        Ok(())
-                    } else {
-                        Err(std::io::ErrorKind::AddrInUse.into())
+                    let port = addresses[0].port();
+                    let free = !self.taken.contains(&port);
+                    let missing = self.without_ipv6 && addresses.iter().any(|a| a.is_ipv6());
+                    let outcome = match (free, missing) {
+                        (true, false) => Ok(()),
+                        (true, true) => Err(std::io::ErrorKind::AddrNotAvailable.into()),
+                        (false, _) => Err(std::io::ErrorKind::AddrInUse.into()),
                     };
-                    if free {
+                    if outcome.is_ok() {
                         self.live.push(allocation);
-                        self.ports.insert(allocation, address.port());
+                        self.ports.insert(allocation, port);
                     }
                     if self.server.bound(self.now, allocation, outcome).is_some() {
                         answer = Some(self.server.answer().to_vec());
                     }
                 }
+                Output::CloseFamily { .. } => {}
                 Output::Close { allocation } => self.live.retain(|live| *live != allocation),
                 Output::Event(event) => self.events.push(event),
+                Output::Send { tuple, message } => self.sent.push((tuple, message)),
+                Output::Connect {
+                    connection,
+                    local,
+                    peer,
+                } => self.dials.push((connection, local, peer)),
+                Output::CloseConnection { connection } => self.closed.push(connection),
+                Output::Shrink => {}
             }
         }
         answer
@@ -178,19 +205,77 @@ impl Bench {
         self.ask(client, tuple, Method::Allocate, udp_transport)
     }
 
+    pub fn refresh(
+        &mut self,
+        client: &mut Client,
+        tuple: FiveTuple,
+        lifetime: Option<u32>,
+    ) -> Answer {
+        self.ask(client, tuple, Method::Refresh, |message| {
+            if let Some(lifetime) = lifetime {
+                message.u32(attr::LIFETIME, lifetime);
+            }
+        })
+    }
+
+    pub fn permit(
+        &mut self,
+        client: &mut Client,
+        tuple: FiveTuple,
+        peers: &[SocketAddr],
+    ) -> Answer {
+        self.ask(client, tuple, Method::CreatePermission, |message| {
+            permit(peers)(message);
+        })
+    }
+
+    pub fn bind(
+        &mut self,
+        client: &mut Client,
+        tuple: FiveTuple,
+        number: u16,
+        peer: SocketAddr,
+    ) -> Answer {
+        self.ask(client, tuple, Method::ChannelBind, |message| {
+            bind(number, peer)(message);
+        })
+    }
+
+    /// Where a datagram of a client goes on to, and its payload; `None` when it goes nowhere.
+    pub fn relayed(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Option<(SocketAddr, Vec<u8>)> {
+        match self.verdict(tuple, bytes) {
+            Verdict::ToPeer { peer, payload, .. } => Some((peer, bytes[payload].to_vec())),
+            Verdict::Done => None,
+            verdict => panic!("{verdict:?} for data"),
+        }
+    }
+
     pub fn peer_sends(&mut self, peer: &str, payload: &[u8]) -> Option<(FiveTuple, Vec<u8>)> {
         let allocation = *self.live.last().unwrap();
-        let mut buffer = vec![0xEE; HEADROOM];
-        buffer.extend_from_slice(payload);
-        buffer.extend_from_slice(&[0xEE; TAILROOM]);
-        let (tuple, range) = self.server.handle_peer(
-            self.now,
-            allocation,
-            addr(peer),
-            &mut buffer,
-            payload.len(),
-        )?;
-        Some((tuple, buffer[range].to_vec()))
+        let mut head = [0xEE; HEADROOM];
+        let server = &mut self.server;
+        let to = server.handle_peer(self.now, allocation, addr(peer), payload, &mut head)?;
+        Some((to.tuple, whole(to, &head, payload)))
+    }
+
+    /// Hands on what a client sends to a relayed address of this server; `None` when it does not get there.
+    pub fn hand_on(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Option<(FiveTuple, Vec<u8>)> {
+        let verdict = self.verdict(tuple, bytes);
+        let Verdict::ToRelay {
+            worker: 0,
+            from,
+            to,
+            payload,
+        } = verdict
+        else {
+            assert_eq!(verdict, Verdict::Done);
+            return None;
+        };
+        let mut head = [0xEE; HEADROOM];
+        let payload = &bytes[payload];
+        let server = &mut self.server;
+        let to = server.handle_relayed(self.now, from, to, payload, &mut head)?;
+        Some((to.tuple, whole(to, &head, payload)))
     }
 
     pub fn dropped(&self, reason: Dropped) -> u64 {

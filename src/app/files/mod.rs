@@ -1,0 +1,260 @@
+//! Files and avatars: what is taken, who may have it, and how long it stays.
+
+mod file_names;
+mod incoming;
+mod kinds;
+mod pictures;
+mod sweep;
+mod text;
+
+use moznods_storage::{BlobHash, Blobs, File, FileId, NewFile, User, Variant};
+use ring::digest::{SHA256, digest};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::{Notify, RwLock};
+
+use super::metrics::Refused;
+use super::{App, Error, Problem, Refusal, Result, now};
+
+pub use incoming::Incoming;
+pub use kinds::Claim;
+use pictures::{Pictures, Small, Trouble};
+
+/// Pixels of the longer side.
+const THUMBNAIL: u32 = 320;
+/// Pixels of the longer side.
+const AVATAR: u32 = 512;
+/// Bytes of a picture from which an avatar is made.
+const MAX_AVATAR: u64 = 5 * 1024 * 1024;
+
+/// Where the bytes are, and what must not be done at once.
+#[derive(Debug)]
+pub(super) struct Files {
+    blobs: Blobs,
+    pictures: Pictures,
+    /// Held by all who store bytes, up to where something refers to them; alone by who removes those that nothing
+    /// refers to.
+    storing: RwLock<()>,
+    /// Something may have become loose.
+    loosened: Notify,
+}
+
+impl Files {
+    pub fn new(data_dir: &std::path::Path) -> Self {
+        Files {
+            blobs: Blobs::in_directory(data_dir),
+            pictures: Pictures::default(),
+            storing: RwLock::default(),
+            loosened: Notify::new(),
+        }
+    }
+}
+
+/// What becomes of the picture of an account.
+pub enum AvatarChange {
+    Keep,
+    Remove,
+    Replace(Box<Incoming>),
+}
+
+/// A file that is to be sent.
+#[derive(Debug)]
+pub struct Content {
+    pub bytes: tokio::fs::File,
+    pub size: u64,
+}
+
+impl Content {
+    /// Of a picture that was written here: one of two types.
+    pub async fn picture_type(&mut self) -> Result<&'static str> {
+        let mut first = [0];
+        self.bytes.read_exact(&mut first).await?;
+        self.bytes.rewind().await?;
+        Ok(match first {
+            [0x89] => "image/png",
+            _ => "image/jpeg",
+        })
+    }
+}
+
+impl App {
+    /// For a file of `expected` bytes, if that is known.
+    pub async fn begin_upload(&self, user: &User, expected: Option<u64>) -> Result<Incoming> {
+        let settings = &self.config.files;
+        let expected = expected.unwrap_or(0);
+        // Judged again when all is there; but what cannot fit need not come.
+        if expected > settings.max_size {
+            return Err(Refusal::FileTooLarge(settings.max_size).into());
+        }
+        self.check_quota(user, expected).await?;
+        Ok(Incoming::new(
+            self.files.blobs.begin().await?,
+            settings.max_size,
+        ))
+    }
+
+    pub async fn finish_upload(
+        &self,
+        user: &User,
+        incoming: Incoming,
+        claim: Claim,
+    ) -> Result<File> {
+        let received = incoming.end().await?;
+        if received.size == 0 {
+            return Err(Error::field("file", Problem::EmptyFile));
+        }
+        let size = u64::try_from(received.size).unwrap_or(u64::MAX);
+        self.check_quota(user, size).await?;
+        let types = &self.config.files.types;
+        let content_type = kinds::judge(&received.head, received.is_text, &claim, types)?;
+        let small = match pictures::TYPES.contains(&content_type.as_str()) {
+            false => None,
+            true => {
+                let path = received.partial.path().to_owned();
+                Some(self.files.pictures.small(path, THUMBNAIL).await)
+            }
+        };
+        let (dimensions, thumbnail) = match small {
+            None => (None, None),
+            Some(Ok(Small { dimensions, bytes })) => (Some(dimensions), Some(bytes)),
+            // It may be had, but is not shown.
+            Some(Err(Trouble::TooLarge(width, height))) => (Some((width, height)), None),
+            Some(Err(Trouble::NotAPicture)) => return Err(Refusal::FileContradiction.into()),
+        };
+        let new = NewFile {
+            uploader: user.id,
+            hash: received.hash,
+            name: file_names::cleaned(&claim.name),
+            content_type,
+            size: received.size,
+            dimensions: dimensions.map(|(width, height)| (width.into(), height.into())),
+            has_thumbnail: thumbnail.is_some(),
+            quota: self.quota(),
+            now: now(),
+        };
+        let _storing = self.files.storing.read().await;
+        let stored = async {
+            self.store.expect_blob(new.hash).await?;
+            let (blobs, hash) = (&self.files.blobs, new.hash);
+            if let Some(thumbnail) = thumbnail {
+                let mut partial = blobs.begin().await?;
+                partial.write(&thumbnail).await?;
+                blobs.keep(partial, hash, Variant::Thumbnail).await?;
+            }
+            blobs.keep(received.partial, hash, Variant::Whole).await?;
+            Ok(self.store.add_file(new).await?)
+        };
+        let stored: Result<File> = stored.await;
+        match &stored {
+            Ok(file) => {
+                self.metrics.files.inc();
+                self.metrics.file_bytes.inc_by(file.size);
+            }
+            Err(_) => self.files.loosened.notify_one(),
+        }
+        stored
+    }
+
+    /// An upload of which nothing came to be.
+    pub fn upload_refused(&self, error: Option<&Error>) {
+        let reason = match error {
+            Some(Error::Refused(Refusal::FileTooLarge(_))) => "too_large",
+            Some(Error::Refused(Refusal::QuotaExceeded)) => "quota",
+            Some(Error::Refused(Refusal::FileType | Refusal::FileContradiction)) => "type",
+            Some(Error::Refused(Refusal::StorageFull)) => "storage_full",
+            _ => "other",
+        };
+        self.metrics
+            .uploads_refused
+            .get_or_create(&Refused { reason })
+            .inc();
+    }
+
+    /// As one who may have it sees it.
+    pub async fn file(&self, user: &User, file: FileId) -> Result<File> {
+        let found = self.store.file(file, user.id).await?;
+        Ok(found.ok_or(Refusal::NotFound)?)
+    }
+
+    /// For one who holds a link that this server has signed.
+    pub async fn linked_file(&self, file: FileId) -> Result<File> {
+        Ok(self.store.any_file(file).await?.ok_or(Refusal::NotFound)?)
+    }
+
+    pub async fn content(&self, hash: BlobHash, variant: Variant) -> Result<Content> {
+        match self.files.blobs.open(hash, variant).await {
+            Ok((bytes, size)) => Ok(Content { bytes, size }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                tracing::error!(%hash, "the bytes of a file are not on the disk");
+                Err(Refusal::NotFound.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// For the picture of an account.
+    pub async fn begin_avatar(&self) -> Result<Incoming> {
+        Ok(Incoming::new(self.files.blobs.begin().await?, MAX_AVATAR))
+    }
+
+    /// What was sent is not kept, but a small picture made of it.
+    pub async fn finish_avatar(&self, user: &User, incoming: Incoming) -> Result<User> {
+        let not_a_picture = || Error::field("avatar", Problem::NotAPicture);
+        let received = incoming.end().await?;
+        let path = received.partial.path().to_owned();
+        let small = self.files.pictures.small(path, AVATAR).await;
+        let small = small.map_err(|trouble| match trouble {
+            Trouble::NotAPicture => not_a_picture(),
+            Trouble::TooLarge(..) => {
+                let megapixels = usize::try_from(pictures::MAX_PIXELS / 1_000_000);
+                let problem = Problem::PictureTooLarge(megapixels.unwrap_or(usize::MAX));
+                Error::field("avatar", problem)
+            }
+        })?;
+        let mut hash = BlobHash([0; 32]);
+        hash.0
+            .copy_from_slice(digest(&SHA256, &small.bytes).as_ref());
+        let _storing = self.files.storing.read().await;
+        self.store.expect_blob(hash).await?;
+        let mut partial = self.files.blobs.begin().await?;
+        partial.write(&small.bytes).await?;
+        let keeping = self.files.blobs.keep(partial, hash, Variant::Whole);
+        keeping.await?;
+        let user = self.store.set_avatar(user.id, Some(hash)).await?;
+        self.files.loosened.notify_one();
+        Ok(user)
+    }
+
+    pub async fn remove_avatar(&self, user: &User) -> Result<User> {
+        let user = self.store.set_avatar(user.id, None).await?;
+        self.files.loosened.notify_one();
+        Ok(user)
+    }
+
+    /// A picture that somebody has now; whoever asks.
+    pub async fn avatar(&self, hash: BlobHash) -> Result<Content> {
+        if !self.store.is_avatar(hash).await? {
+            return Err(Refusal::NotFound.into());
+        }
+        self.content(hash, Variant::Whole).await
+    }
+
+    /// Bytes that a user's files may take.
+    fn quota(&self) -> Option<i64> {
+        match self.config.files.quota_per_user {
+            0 => None,
+            quota => Some(i64::try_from(quota).unwrap_or(i64::MAX)),
+        }
+    }
+
+    async fn check_quota(&self, user: &User, size: u64) -> Result<()> {
+        let Some(quota) = self.quota() else {
+            return Ok(());
+        };
+        let used = self.store.file_usage(user.id).await?.bytes;
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        match used.saturating_add(size) > quota {
+            true => Err(Refusal::QuotaExceeded.into()),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Relay accounts of devices, which cannot fetch a credential that expires: name and password are fixed, and only keys
+//! are stored. The relay sees them in memory.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use moznods_storage::{DeviceKeys, NewRelayDevice, RelayDevice, RelayOwner, StorageError};
+use moznods_turn::auth::{Claim, Credential, Key, PasswordAlgorithm, userhash};
+
+use super::allocations::number_of;
+use super::{App, Error, now, random_text};
+use crate::config::Secret;
+
+const NAME_MAX: usize = 64;
+const PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
+
+/// Why nothing was done to a device's account.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error(
+        "there is a device of this name already; expected another name, or `moznods turn user remove` before"
+    )]
+    Taken,
+    #[error("there is no device of this name; `moznods turn user list` shows those there are")]
+    Unknown,
+    #[error(
+        "expected a name of 1 to {NAME_MAX} letters, digits, '-', '_', '.' and '@', not of digits alone"
+    )]
+    BadName,
+    // Others would have to be put through OpaqueString (RFC 8265), by the device in the same way as here.
+    #[error("expected a password of {} to {} printable ASCII characters", PASSWORD.start(), PASSWORD.end())]
+    BadPassword,
+    #[error(transparent)]
+    App(#[from] Error),
+}
+
+impl From<StorageError> for DeviceError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::DeviceNameTaken => DeviceError::Taken,
+            StorageError::NotFound => DeviceError::Unknown,
+            other => DeviceError::App(other.into()),
+        }
+    }
+}
+
+/// So that it is never taken for a credential with an expiry: those have a colon, or are a number.
+fn is_name(name: &str) -> bool {
+    let right = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    (1..=NAME_MAX).contains(&name.len())
+        && name.chars().all(right)
+        && !name.chars().all(|c| c.is_ascii_digit())
+}
+
+impl App {
+    /// The password is made when none is given.
+    pub async fn add_relay_device(
+        &self,
+        name: &str,
+        password: Option<String>,
+    ) -> Result<Secret, DeviceError> {
+        if !is_name(name) {
+            return Err(DeviceError::BadName);
+        }
+        let password = match password {
+            Some(password) => password,
+            None => random_text::<18>()?,
+        };
+        let printable = |c: char| c == ' ' || c.is_ascii_graphic();
+        if !PASSWORD.contains(&password.len()) || !password.chars().all(printable) {
+            return Err(DeviceError::BadPassword);
+        }
+        let realm = &self.config.turn.realm;
+        let key = |algorithm| {
+            let key = Key::new(algorithm, name, realm, &password);
+            key.expose().to_owned()
+        };
+        let new = NewRelayDevice {
+            name: name.to_owned(),
+            realm: realm.clone(),
+            keys: DeviceKeys {
+                md5: key(PasswordAlgorithm::Md5),
+                sha256: key(PasswordAlgorithm::Sha256),
+            },
+            created_at: now(),
+        };
+        self.store.add_relay_device(new).await?;
+        self.refresh_relay_devices().await?;
+        Ok(Secret::new(password))
+    }
+
+    /// By name.
+    pub async fn relay_devices(&self) -> Result<Vec<RelayDevice>, DeviceError> {
+        Ok(self.store.relay_devices().await?)
+    }
+
+    /// Ends the account, and all that is relayed for it.
+    pub async fn remove_relay_device(&self, name: &str) -> Result<(), DeviceError> {
+        self.store.remove_relay_device(name.to_owned()).await?;
+        Ok(self.refresh_relay_devices().await?)
+    }
+
+    /// To be called after every change of the devices, by whomever.
+    pub(super) async fn refresh_relay_devices(&self) -> super::Result<()> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        self.relay_devices
+            .replace(self.store.relay_devices().await?, &self.config.turn.realm);
+        if let Some(relay) = self.relay.get() {
+            relay.review();
+        }
+        Ok(())
+    }
+
+    /// Says which devices are shut out because the realm is another one than theirs.
+    pub async fn warn_of_foreign_devices(&self) -> super::Result<()> {
+        let realm = &self.config.turn.realm;
+        for device in self.store.relay_devices().await? {
+            if device.realm != *realm {
+                tracing::warn!(
+                    device = device.name,
+                    made_for = device.realm,
+                    turn.realm = realm,
+                    "a device of the relay cannot sign in: its keys are of another realm; remove it and add it again, or \
+                     set turn.realm back"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All devices of this server's realm as they were read last.
+#[derive(Debug, Default)]
+pub struct RelayDevices(RwLock<Devices>);
+
+#[derive(Debug, Default)]
+struct Devices {
+    by_name: HashMap<String, RelayDevice>,
+    names: HashMap<[u8; 32], String>,
+}
+
+impl RelayDevices {
+    pub fn replace(&self, devices: Vec<RelayDevice>, realm: &str) {
+        let ours = devices.into_iter().filter(|device| device.realm == realm);
+        let by_name: HashMap<_, _> = ours.map(|device| (device.name.clone(), device)).collect();
+        let names = by_name
+            .keys()
+            .map(|name| (userhash(name, realm), name.clone()));
+        let names = names.collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Devices { by_name, names };
+    }
+
+    pub fn credential(&self, claim: Claim<'_>) -> Option<Credential> {
+        let devices = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let device = devices.by_name.get(claim.username)?;
+        let key = match claim.algorithm {
+            PasswordAlgorithm::Md5 => &device.keys.md5,
+            PasswordAlgorithm::Sha256 => &device.keys.sha256,
+        };
+        Some(Credential {
+            owner: number_of(RelayOwner::Device(device.id)),
+            key: Key::from_bytes(key)?,
+            epoch: 0,
+            expires: None,
+            max_allocations: None,
+            over_quota: false,
+        })
+    }
+
+    /// The name that has this hash (RFC 8489 §14.4).
+    pub fn name(&self, userhash: &[u8; 32]) -> Option<String> {
+        let devices = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        devices.names.get(userhash).cloned()
+    }
+
+    pub fn has(&self, id: i64) -> bool {
+        let devices = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        devices.by_name.values().any(|device| device.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::relay_secrets::expiry;
+
+    #[test]
+    fn no_name_is_taken_for_a_credential_that_expires() {
+        for name in ["door", "cam-1.garage", "1door", "a@b", "-1"] {
+            assert!(is_name(name) && expiry(name).is_none(), "{name}");
+        }
+        let long = "x".repeat(NAME_MAX + 1);
+        for name in [
+            "",
+            "1800000000",
+            "1800000000:17",
+            "door:1800000000",
+            "two words",
+            "тест",
+            &long,
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_found_by_name_and_by_hash_in_its_own_realm_alone() {
+        let device = |id, name: &str, realm: &str| {
+            let key = |algorithm| {
+                Key::new(algorithm, name, realm, "a password")
+                    .expose()
+                    .to_owned()
+            };
+            RelayDevice {
+                id,
+                name: name.to_owned(),
+                realm: realm.to_owned(),
+                keys: DeviceKeys {
+                    md5: key(PasswordAlgorithm::Md5),
+                    sha256: key(PasswordAlgorithm::Sha256),
+                },
+                created_at: 0,
+            }
+        };
+        let devices = RelayDevices::default();
+        let all = vec![device(1, "door", "here"), device(2, "gate", "elsewhere")];
+        devices.replace(all, "here");
+        let claim = |username, algorithm| Claim {
+            username,
+            realm: "here",
+            algorithm,
+            unix: 0,
+        };
+        for algorithm in [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256] {
+            let found = devices.credential(claim("door", algorithm)).unwrap();
+            let expected = Key::new(algorithm, "door", "here", "a password");
+            assert_eq!(found.key.expose(), expected.expose());
+            assert_eq!(found.owner, number_of(RelayOwner::Device(1)));
+            assert!(devices.credential(claim("gate", algorithm)).is_none());
+        }
+        assert_eq!(
+            devices.name(&userhash("door", "here")).as_deref(),
+            Some("door")
+        );
+        for (name, realm) in [
+            ("door", "elsewhere"),
+            ("gate", "here"),
+            ("gate", "elsewhere"),
+        ] {
+            assert_eq!(devices.name(&userhash(name, realm)), None);
+        }
+        assert!(devices.has(1) && !devices.has(2));
+    }
+}

@@ -1,0 +1,282 @@
+//! All settings that there are.
+
+/// One setting: where it stands and what it is without being set.
+pub(super) struct Key {
+    /// `section.name`, or `name` for those above all sections.
+    pub path: &'static str,
+    pub default: &'static str,
+    pub help: &'static str,
+    /// Shown by nobody: neither by `config print` nor in an error.
+    pub secret: bool,
+    /// Whether a running server takes over another value on SIGHUP.
+    pub reloaded: bool,
+}
+
+const fn key(path: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key {
+        path,
+        default,
+        help,
+        secret: false,
+        reloaded: false,
+    }
+}
+
+/// One that a running server reads again on SIGHUP.
+const fn reloaded(path: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key {
+        reloaded: true,
+        ..key(path, default, help)
+    }
+}
+
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "data_dir",
+        "data",
+        "Directory of the database; made at the first start",
+    ),
+    key(
+        "public_url",
+        "",
+        "URL under which people reach this server; empty: taken from each request",
+    ),
+    key(
+        "http.listen",
+        "[::]:8080",
+        "Address and port of the web client and the API",
+    ),
+    key(
+        "http.trusted_proxies",
+        "",
+        "Networks whose X-Forwarded-* headers are believed, as CIDR",
+    ),
+    key(
+        "http.allowed_origins",
+        "",
+        "Origins of web clients hosted elsewhere, such as https://app.example.org, by comma; *: any",
+    ),
+    key(
+        "http.metrics",
+        "local",
+        "Who may read /metrics: local (from this machine, not through a proxy) or public",
+    ),
+    key("turn.enabled", "true", "Run the STUN/TURN relay"),
+    key(
+        "turn.listen",
+        "[::]:3478",
+        "Address and port of STUN/TURN, UDP and TCP",
+    ),
+    key(
+        "turn.tls_listen",
+        "[::]:5349",
+        "Address and port of TURN over TLS, where tls_cert is set",
+    ),
+    key(
+        "turn.tls_cert",
+        "",
+        "Certificate chain for TURN over TLS, a PEM file; read again on SIGHUP",
+    ),
+    key("turn.tls_key", "", "Its private key, a PEM file"),
+    key(
+        "turn.relay_ports",
+        "49152-65535",
+        "UDP and TCP ports that the relay hands out, FIRST-LAST",
+    ),
+    key(
+        "turn.external_ip",
+        "auto",
+        "Address that clients and peers see: auto, PUBLIC or PUBLIC/PRIVATE; several by comma",
+    ),
+    key(
+        "turn.alternate_ip",
+        "",
+        "A second address of this machine, PUBLIC or PUBLIC/PRIVATE, for NAT behaviour discovery (RFC 5780)",
+    ),
+    key(
+        "turn.alternate_port",
+        "3479",
+        "Port of STUN/TURN, UDP and TCP, beside that of turn.listen, where alternate_ip is set",
+    ),
+    key(
+        "turn.realm",
+        "",
+        "Realm of the credentials; empty: the host of public_url where it is short enough, else moznods",
+    ),
+    key("turn.workers", "0", "Threads of the relay; 0: one per core"),
+    reloaded(
+        "turn.allow_peers",
+        "",
+        "Networks that peers may be in although they are not public, as CIDR",
+    ),
+    reloaded(
+        "turn.deny_peers",
+        "",
+        "Networks that peers may not be in, as CIDR; stronger than allow_peers",
+    ),
+    reloaded(
+        "turn.max_allocations_per_user",
+        "64",
+        "Live allocations of one user; 0: no limit",
+    ),
+    reloaded(
+        "turn.max_bytes_per_second_per_user",
+        "0",
+        "Bytes that the relay passes on for one user per second, both ways together; 0: no limit",
+    ),
+    reloaded(
+        "turn.max_bytes_per_month_per_user",
+        "0",
+        "Bytes that the relay passes on for one user in a month (UTC), both ways together; 0: no limit",
+    ),
+    reloaded(
+        "turn.unauthenticated_per_second",
+        "200",
+        "Requests without valid credentials per second, thread of the relay and network (/24, /56); 0: no limit",
+    ),
+    key(
+        "turn.legacy_channels",
+        "true",
+        "Take channel numbers of RFC 5766, 0x5000 to 0x7FFF, from older clients",
+    ),
+    key(
+        "turn.drain_seconds",
+        "0",
+        "Seconds for which running calls go on after the signal to stop; no new ones are relayed meanwhile",
+    ),
+    key(
+        "turn.credential_ttl",
+        "86400",
+        "Seconds for which relay credentials are given out",
+    ),
+    key(
+        "turn.mobility",
+        "true",
+        "Whether calls may follow their clients from network to network (RFC 8016)",
+    ),
+    key(
+        "turn.strict_expiry",
+        "false",
+        "End calls when the relay credential they began with expires; otherwise they go on",
+    ),
+    key(
+        "ice.extra_stun",
+        "none",
+        "Public STUN servers beside our own: none, ru, global, or HOST:PORT by comma",
+    ),
+    key(
+        "accounts.registration",
+        "code",
+        "Who may register: code (with the invite code), open, closed",
+    ),
+    Key {
+        path: "accounts.invite_code",
+        default: "",
+        help: "Code for registration; empty: made at the first start",
+        secret: true,
+        reloaded: false,
+    },
+    key(
+        "accounts.directory",
+        "all",
+        "Whom people find when they look for others: all, or shared (who is in a room with them)",
+    ),
+    key(
+        "accounts.oidc_issuer",
+        "",
+        "Provider of OpenID Connect by which people may sign in: its issuer, https://HOST[/PATH]; empty: none",
+    ),
+    key(
+        "accounts.oidc_client_id",
+        "",
+        "What that provider calls this server",
+    ),
+    Key {
+        path: "accounts.oidc_client_secret",
+        default: "",
+        help: "Secret that the provider has given to this server; empty: none",
+        secret: true,
+        reloaded: false,
+    },
+    key(
+        "accounts.oidc_name",
+        "",
+        "What the button for it says; empty: the issuer's host",
+    ),
+    key(
+        "accounts.oidc_registers",
+        "true",
+        "Whether who is new gets an account by it although registration asks for a code",
+    ),
+    key(
+        "chat.events_kept",
+        "100000",
+        "How many of the newest events are kept for clients that were away; the others fetch all again",
+    ),
+    key(
+        "chat.events_days",
+        "7",
+        "Days for which they are kept at most",
+    ),
+    key(
+        "chat.mention_all",
+        "moderators",
+        "Who may mention everybody in a room by @all: everyone, moderators (and owners) or nobody",
+    ),
+    key(
+        "files.max_size",
+        "10MiB",
+        "Bytes that an uploaded file may have, as a number or with KiB, MiB or GiB",
+    ),
+    key(
+        "files.types",
+        "image/*,application/pdf,text/*",
+        "Types of content that may be uploaded, by comma; */*: any",
+    ),
+    key(
+        "files.quota_per_user",
+        "1GiB",
+        "Bytes that all files of one user may take; 0: no limit",
+    ),
+    key(
+        "files.orphan_hours",
+        "24",
+        "Hours after which an uploaded file that no message has is removed",
+    ),
+    key(
+        "limits.enabled",
+        "true",
+        "Limit how often one may sign in, register and write, and how many connections an address may have",
+    ),
+    key(
+        "limits.room_participants",
+        "1000",
+        "How many may take part in one room",
+    ),
+    key(
+        "limits.rooms_per_user",
+        "1000",
+        "How many rooms one user may take part in",
+    ),
+    key(
+        "push.enabled",
+        "true",
+        "Tell people who have no page open of messages and calls, by the push services of their browsers",
+    ),
+    key(
+        "push.contact",
+        "",
+        "Where push services find who runs this server: mailto:NAME@HOST or an https URL; empty: public_url",
+    ),
+    key(
+        "push.allow_private",
+        "",
+        "Networks in which push services may be although they are not public, as CIDR",
+    ),
+    key("log.format", "human", "human or json"),
+    key(
+        "log.level",
+        "info",
+        "error, warn, info, debug or trace, or a filter such as info,moznods_turn=debug",
+    ),
+];

@@ -1,0 +1,307 @@
+//! Where settings are written: flags, environment, file, defaults. What they may be is left to `check`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+use super::ConfigError;
+use super::keys::KEYS;
+
+/// File that is read when neither `--config` nor `MOZNODS_CONFIG` names one; it may be missing.
+const DEFAULT_FILE: &str = "moznods.toml";
+const FILE_VARIABLE: &str = "MOZNODS_CONFIG";
+
+/// The flags of all settings; flatten it into a clap command.
+#[derive(Clone, Default)]
+pub struct Flags {
+    pub(super) file: Option<PathBuf>,
+    pub(super) values: BTreeMap<&'static str, String>,
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help(format!("Settings file [default: {DEFAULT_FILE}, if there]"))
+            .help_heading("Settings")
+            .global(true);
+        KEYS.iter().fold(command.arg(file), |command, key| {
+            let default = if key.default.is_empty() {
+                String::new()
+            } else {
+                format!(" [default: {}]", key.default)
+            };
+            command.arg(
+                Arg::new(key.path)
+                    .long(key.path.replace(['.', '_'], "-"))
+                    .value_name("VALUE")
+                    .help(format!("{}{default}", key.help))
+                    .help_heading("Settings")
+                    .hide_short_help(true)
+                    .global(true),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Flags::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.file = matches.get_one::<PathBuf>("config").cloned();
+        for key in KEYS {
+            if let Some(value) = matches.get_one::<String>(key.path) {
+                self.values.insert(key.path, value.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value as it was written, and by whom.
+#[derive(Clone)]
+struct Raw {
+    text: String,
+    /// How the admin would find it: `--turn-listen`, `MOZNODS_TURN_LISTEN`, `moznods.toml`, `default`.
+    origin: String,
+}
+
+/// All values as written, by path; what [`Config`](super::Config) is parsed from and `config print` shows.
+pub struct Settings {
+    raw: BTreeMap<&'static str, Raw>,
+}
+
+impl Settings {
+    /// Collects the layers: `flags`, the process's environment, the file.
+    pub fn collect(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::layered(
+            flags,
+            std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            }),
+        )
+    }
+
+    pub(super) fn layered(
+        flags: &Flags,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut raw: BTreeMap<&'static str, Raw> = KEYS
+            .iter()
+            .map(|key| {
+                let text = key.default.to_owned();
+                let origin = "default".to_owned();
+                (key.path, Raw { text, origin })
+            })
+            .collect();
+
+        let variables: BTreeMap<String, String> = environment
+            .filter(|(name, _)| name.starts_with("MOZNODS_"))
+            .collect();
+        let named = flags
+            .file
+            .clone()
+            .or_else(|| variables.get(FILE_VARIABLE).map(PathBuf::from));
+        match (&named, Path::new(DEFAULT_FILE)) {
+            (Some(file), _) => read_file(file, &mut raw)?,
+            (None, file) if file.exists() => read_file(file, &mut raw)?,
+            _ => {}
+        }
+
+        for (name, text) in variables {
+            if name == FILE_VARIABLE {
+                continue;
+            }
+            let known = KEYS.iter().map(|key| variable(key.path));
+            let Some(key) = KEYS.iter().find(|key| variable(key.path) == name) else {
+                return Err(ConfigError(format!(
+                    "{name} in the environment: there is no such setting{}",
+                    nearest(&name, known)
+                )));
+            };
+            raw.insert(key.path, Raw { text, origin: name });
+        }
+        for (path, text) in &flags.values {
+            let origin = format!("--{}", path.replace(['.', '_'], "-"));
+            raw.insert(
+                path,
+                Raw {
+                    text: text.clone(),
+                    origin,
+                },
+            );
+        }
+        Ok(Settings { raw })
+    }
+
+    /// Those that a running server cannot take over and that are others in `newer`.
+    pub fn fixed_changes(&self, newer: &Settings) -> Vec<&'static str> {
+        let differs = |path: &str| {
+            let text = |settings: &Settings| settings.raw.get(path).map(|raw| raw.text.clone());
+            text(self) != text(newer)
+        };
+        let fixed = KEYS.iter().filter(|key| !key.reloaded);
+        fixed
+            .map(|key| key.path)
+            .filter(|path| differs(path))
+            .collect()
+    }
+
+    /// The settings in force as a `moznods.toml`, each with its origin; secrets are left out.
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        let mut section = "";
+        for key in KEYS {
+            let (head, name) = key.path.split_once('.').unwrap_or(("", key.path));
+            if head != section {
+                out.push_str(&format!("\n[{head}]\n"));
+                section = head;
+            }
+            let Some(Raw { text, origin }) = self.raw.get(key.path) else {
+                continue;
+            };
+            if key.secret {
+                let state = if text.is_empty() {
+                    "not set"
+                } else {
+                    "set, not shown"
+                };
+                out.push_str(&format!("# {name}: {state} ({origin})\n"));
+                continue;
+            }
+            let value = toml::Value::String(text.clone());
+            out.push_str(&format!("{name} = {value}  # {origin}\n"));
+        }
+        out
+    }
+
+    pub(super) fn get<T>(
+        &self,
+        path: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+        right: &str,
+    ) -> Result<T, ConfigError> {
+        let (text, origin) = match self.raw.get(path) {
+            Some(raw) => (raw.text.trim(), raw.origin.as_str()),
+            None => ("", "default"),
+        };
+        parse(text).ok_or_else(|| {
+            let secret = KEYS.iter().any(|key| key.path == path && key.secret);
+            let shown = if secret { "…" } else { text };
+            ConfigError(format!("{path} = \"{shown}\" ({origin}): expected {right}"))
+        })
+    }
+
+    pub(super) fn list<T>(
+        &self,
+        path: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+        right: &str,
+    ) -> Result<Vec<T>, ConfigError> {
+        let items = |text: &str| {
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(&parse)
+                .collect()
+        };
+        self.get(path, items, right)
+    }
+
+    pub(super) fn switch(&self, path: &'static str) -> Result<bool, ConfigError> {
+        self.get(path, |text| text.parse().ok(), "true or false")
+    }
+}
+
+fn variable(path: &str) -> String {
+    format!("MOZNODS_{}", path.replace('.', "_").to_uppercase())
+}
+
+fn read_file(file: &Path, raw: &mut BTreeMap<&'static str, Raw>) -> Result<(), ConfigError> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| ConfigError(format!("{name}: cannot be read: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| {
+            1 + text
+                .bytes()
+                .take(span.start)
+                .filter(|b| *b == b'\n')
+                .count()
+        });
+        // The parser's own text quotes the line, which may hold a secret.
+        ConfigError(format!("{name} line {line}: not TOML: {}", error.message()))
+    })?;
+    for (head, value) in &table {
+        match value {
+            toml::Value::Table(section) => {
+                for (key, value) in section {
+                    set_from_file(file, &format!("{head}.{key}"), value, raw)?;
+                }
+            }
+            value => set_from_file(file, head, value, raw)?,
+        }
+    }
+    Ok(())
+}
+
+fn set_from_file(
+    file: &Path,
+    path: &str,
+    value: &toml::Value,
+    raw: &mut BTreeMap<&'static str, Raw>,
+) -> Result<(), ConfigError> {
+    let name = file.display();
+    let Some(key) = KEYS.iter().find(|key| key.path == path) else {
+        return Err(ConfigError(format!(
+            "{path} in {name}: there is no such setting{}",
+            nearest(path, KEYS.iter().map(|key| key.path.to_owned()))
+        )));
+    };
+    let scalar = |value: &toml::Value| match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(switch) => Some(switch.to_string()),
+        _ => None,
+    };
+    let text = match value {
+        toml::Value::Array(items) => items
+            .iter()
+            .map(scalar)
+            .collect::<Option<Vec<_>>>()
+            .map(|items| items.join(",")),
+        value => scalar(value),
+    };
+    let text = text.ok_or_else(|| {
+        ConfigError(format!(
+            "{path} in {name}: a {} stands here; expected a text, a number, true/false, or a list of them",
+            value.type_str()
+        ))
+    })?;
+    let origin = name.to_string();
+    raw.insert(key.path, Raw { text, origin });
+    Ok(())
+}
+
+/// `; did you mean X?` when one of `known` is near enough to be what was meant.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
+        .filter(|(score, _)| *score > 0.85)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map_or(
+            "; `moznods config print` lists those there are".to_owned(),
+            |(_, candidate)| format!("; did you mean {candidate}?"),
+        )
+}

@@ -1,0 +1,262 @@
+//! The one place where settings are read: flags > environment `MOZNODS_*` > `moznods.toml` > defaults.
+//!
+//! Every setting stands once in `keys`; its flag, its variable and its place in the file follow from its path
+//! (`turn.listen`: `--turn-listen`, `MOZNODS_TURN_LISTEN`, `listen` in `[turn]`). `layers` collects what was written
+//! where, `check` makes of it the [`Config`] of this file. What the settings mean is left to those who use them.
+
+mod alternate;
+mod check;
+mod files;
+mod keys;
+mod layers;
+mod oidc;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use alternate::Alternate;
+pub use files::{Files, TypePattern};
+pub use layers::{Flags, Settings};
+pub use oidc::{Oidc, is_provider_url};
+
+/// A setting that cannot be used: one line that says which, what it was, and what would be right.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// A text that neither logs nor errors may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: String) -> Self {
+        Secret(text)
+    }
+
+    /// The text itself, for those who compare or derive with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// Without a slash at its end; `None`: each request tells.
+    pub public_url: Option<String>,
+    pub http: Http,
+    pub turn: Turn,
+    pub ice: Ice,
+    pub accounts: Accounts,
+    pub chat: Chat,
+    pub files: Files,
+    pub limits: Limits,
+    pub push: Push,
+    pub log: Log,
+}
+
+impl Config {
+    /// `public_url` or, without it, the one by which who sits at this machine reaches the server at `listen`.
+    pub fn url_at(&self, listen: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.clone(),
+            None if listen.ip().is_unspecified() => format!("http://localhost:{}", listen.port()),
+            None => format!("http://{listen}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub trusted_proxies: Vec<IpNet>,
+    pub allowed_origins: AllowedOrigins,
+    /// Whether `/metrics` is for everybody.
+    pub public_metrics: bool,
+}
+
+/// Whose pages may use this server, beside its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    Any,
+    /// As browsers write them: `scheme://host[:port]`.
+    These(Vec<String>),
+}
+
+impl AllowedOrigins {
+    pub fn allow(&self, origin: &str) -> bool {
+        match self {
+            AllowedOrigins::Any => true,
+            AllowedOrigins::These(origins) => origins
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(origin)),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Turn {
+    pub enabled: bool,
+    pub listen: SocketAddr,
+    /// `None`: no TURN over TLS.
+    pub tls: Option<TurnTls>,
+    pub relay_ports: RangeInclusive<u16>,
+    pub external_ip: ExternalIp,
+    /// `None`: no NAT behaviour discovery.
+    pub alternate: Option<Alternate>,
+    pub realm: String,
+    /// Threads; 0: one per core.
+    pub workers: usize,
+    pub allow_peers: Vec<IpNet>,
+    pub deny_peers: Vec<IpNet>,
+    /// 0: no limit.
+    pub max_allocations_per_user: u32,
+    /// 0: no limit.
+    pub max_bytes_per_second_per_user: u64,
+    /// 0: no limit.
+    pub max_bytes_per_month_per_user: u64,
+    /// 0: no limit.
+    pub unauthenticated_per_second: u32,
+    pub legacy_channels: bool,
+    pub mobility: bool,
+    pub strict_expiry: bool,
+    pub drain: Duration,
+    pub credential_ttl: Duration,
+}
+
+/// TURN over TLS.
+#[derive(Debug, Clone)]
+pub struct TurnTls {
+    pub listen: SocketAddr,
+    /// PEM files.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The address under which relayed traffic is reached from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExternalIp {
+    /// Found out at start: the interface's own, or, behind NAT, what STUN servers see.
+    Auto,
+    /// One per address family at most; `local` is the interface behind a 1:1 NAT.
+    Fixed(Vec<ExternalAddr>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExternalAddr {
+    pub public: IpAddr,
+    pub local: Option<IpAddr>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Ice {
+    /// `host:port` of public STUN servers.
+    pub extra_stun: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    pub registration: Registration,
+    pub invite_code: Option<Secret>,
+    pub directory: Directory,
+    /// `None`: nobody signs in by a provider.
+    pub oidc: Option<Oidc>,
+}
+
+/// Whom people find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directory {
+    All,
+    /// Those who are in a room with them.
+    Shared,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    Code,
+    Open,
+    Closed,
+}
+
+impl Registration {
+    /// The word of the setting.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Registration::Code => "code",
+            Registration::Open => "open",
+            Registration::Closed => "closed",
+        }
+    }
+}
+
+/// What is kept for clients that were away.
+#[derive(Debug, Clone)]
+pub struct Chat {
+    pub mention_all: MentionAll,
+    /// Events.
+    pub events_kept: i64,
+    pub events_age: Duration,
+}
+
+/// Who may mention everybody in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MentionAll {
+    Everyone,
+    /// And owners.
+    Moderators,
+    Nobody,
+}
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How often things may be done.
+    pub enabled: bool,
+    pub room_participants: i64,
+    pub rooms_per_user: i64,
+}
+
+/// Web push.
+#[derive(Debug, Clone)]
+pub struct Push {
+    pub enabled: bool,
+    /// Where push services find who runs this server: `mailto:` or `https:`.
+    pub contact: String,
+    /// Networks in which push services may be although they are not public.
+    pub allow_private: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing_subscriber::EnvFilter`, known to parse.
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// The host of an `http(s)://host[:port]` URL that [`Config`] has checked.
+pub fn host_of(url: &str) -> &str {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
+    }
+}

@@ -1,0 +1,259 @@
+//! What is set where, what is refused, and in which words.
+
+use std::path::PathBuf;
+
+use super::*;
+
+fn load(
+    flags: &[(&'static str, &str)],
+    environment: &[(&str, &str)],
+    file: &str,
+) -> Result<Config, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("moznods.toml");
+    std::fs::write(&path, file).unwrap();
+    let flags = Flags {
+        file: Some(path),
+        values: flags
+            .iter()
+            .map(|(path, text)| (*path, (*text).to_owned()))
+            .collect(),
+    };
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::layered(&flags, environment)
+        .and_then(|settings| Config::check(&settings))
+        .map_err(|error| {
+            error
+                .to_string()
+                .replace(directory.path().to_str().unwrap(), "")
+        })
+}
+
+#[test]
+fn defaults_need_nothing() {
+    let config = load(&[], &[], "").unwrap();
+    assert_eq!(config.http.listen, "[::]:8080".parse().unwrap());
+    assert_eq!(config.turn.relay_ports, 49152..=65535);
+    assert_eq!(config.turn.realm, "moznods");
+    let realm = |url| load(&[("public_url", url)], &[], "").unwrap().turn.realm;
+    assert_eq!(realm("https://chat.example.org"), "chat.example.org");
+    assert_eq!(
+        realm("https://conference.students.college.example.org"),
+        "moznods"
+    );
+    assert_eq!(config.accounts.registration, Registration::Code);
+}
+
+#[test]
+fn flags_beat_environment_beats_file_beats_default() {
+    let file = "[turn]\nworkers = 1\nrealm = \"file\"\nlisten = \"127.0.0.1:1\"\n";
+    let environment = [
+        ("MOZNODS_TURN_REALM", "environment"),
+        ("MOZNODS_TURN_LISTEN", "127.0.0.1:2"),
+    ];
+    let config = load(&[("turn.listen", "127.0.0.1:3")], &environment, file).unwrap();
+    assert_eq!(config.turn.workers, 1);
+    assert_eq!(config.turn.realm, "environment");
+    assert_eq!(config.turn.listen.port(), 3);
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_the_nearest_one() {
+    let error = load(&[], &[], "[turn]\nlistn = \"x\"\n").unwrap_err();
+    assert_eq!(
+        error,
+        "turn.listn in /moznods.toml: there is no such setting; did you mean turn.listen?"
+    );
+    let error = load(&[], &[("MOZNODS_TURN_LISTN", "x")], "").unwrap_err();
+    assert!(
+        error.ends_with("did you mean MOZNODS_TURN_LISTEN?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_bad_value_names_key_value_origin_and_what_is_right() {
+    let error = load(&[], &[("MOZNODS_TURN_RELAY_PORTS", "60000-50000")], "").unwrap_err();
+    assert_eq!(
+        error,
+        "turn.relay_ports = \"60000-50000\" (MOZNODS_TURN_RELAY_PORTS): expected FIRST-LAST with 1024 ≤ FIRST ≤ LAST ≤ 65535"
+    );
+    for (path, bad) in [
+        ("public_url", "chat.example.org"),
+        ("public_url", "https://user@example.org"),
+        ("public_url", "https://example.org/path"),
+        ("http.listen", "8080"),
+        ("http.allowed_origins", "app.example.org"),
+        ("http.allowed_origins", "https://app.example.org/path"),
+        ("http.allowed_origins", "https://app.example.org,*"),
+        ("http.metrics", "yes"),
+        ("turn.external_ip", "0.0.0.0"),
+        ("turn.external_ip", "192.0.2.1/fd00::1"),
+        ("turn.external_ip", "192.0.2.1,192.0.2.2"),
+        ("turn.tls_listen", "5349"),
+        ("turn.allow_peers", "10.0.0.0/33"),
+        ("turn.credential_ttl", "1"),
+        ("turn.drain_seconds", "1h"),
+        ("turn.max_bytes_per_second_per_user", "100"),
+        ("ice.extra_stun", "russia"),
+        ("ice.extra_stun", "stun:stun:example.org:3478"),
+        ("ice.extra_stun", "2001:db8::1:3478"),
+        ("ice.extra_stun", "turn:example.org:3478"),
+        ("data_dir", "~/data"),
+        ("log.level", "loud"),
+        ("turn.enabled", "yes"),
+    ] {
+        let error = load(&[(path, bad)], &[], "").unwrap_err();
+        assert!(
+            error.starts_with(path) && error.contains("expected"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_without_its_key_is_refused() {
+    let error = load(&[("turn.tls_cert", "cert.pem")], &[], "").unwrap_err();
+    assert_eq!(
+        error,
+        "turn.tls_key = \"\" (default): expected a PEM file, since turn.tls_cert is set"
+    );
+    let error = load(&[("turn.tls_key", "key.pem")], &[], "").unwrap_err();
+    assert!(error.starts_with("turn.tls_cert = "), "{error}");
+    let both = [("turn.tls_cert", "cert.pem"), ("turn.tls_key", "key.pem")];
+    let tls = load(&both, &[], "").unwrap().turn.tls.unwrap();
+    assert_eq!(
+        (tls.listen.port(), tls.key),
+        (5349, PathBuf::from("key.pem"))
+    );
+    assert!(load(&[], &[], "").unwrap().turn.tls.is_none());
+}
+
+#[test]
+fn secrets_are_neither_printed_nor_quoted() {
+    let error = load(&[("accounts.invite_code", "abc")], &[], "").unwrap_err();
+    assert!(!error.contains("abc"), "{error}");
+    let error = load(&[], &[], "[accounts]\ninvite_code = \"hunter2-hunter2\n").unwrap_err();
+    assert!(!error.contains("hunter2"), "{error}");
+    let flags = Flags {
+        file: None,
+        values: [("accounts.invite_code", "hunter2-hunter2".to_owned())].into(),
+    };
+    let settings = Settings::layered(&flags, std::iter::empty()).unwrap();
+    assert!(!settings.print().contains("hunter2"));
+    let config = Config::check(&settings).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_print_shows_can_be_read_again() {
+    let settings = Settings::layered(&Flags::default(), std::iter::empty()).unwrap();
+    load(&[], &[], &settings.print()).unwrap();
+}
+
+#[test]
+fn lists_are_arrays_or_commas() {
+    let config = load(
+        &[("turn.allow_peers", "127.0.0.0/8, ::1")],
+        &[],
+        "[http]\ntrusted_proxies = [\"10.0.0.0/8\", \"fd00::/8\"]\n",
+    )
+    .unwrap();
+    assert_eq!(config.turn.allow_peers.len(), 2);
+    assert_eq!(config.http.trusted_proxies.len(), 2);
+}
+
+#[test]
+fn stun_servers_are_written_as_admins_write_them() {
+    let servers = |text| {
+        load(&[("ice.extra_stun", text)], &[], "")
+            .unwrap()
+            .ice
+            .extra_stun
+    };
+    assert_eq!(
+        servers("stun:a.example.org:3478, b.example.org:19302, [2001:db8::1]:3478"),
+        [
+            "a.example.org:3478",
+            "b.example.org:19302",
+            "[2001:db8::1]:3478"
+        ]
+    );
+    assert!(servers("none").is_empty());
+    assert!(!servers("ru").is_empty());
+}
+
+#[test]
+fn origins_are_compared_as_browsers_write_them() {
+    let allow = |setting, origin: &str| {
+        let config = load(&[("http.allowed_origins", setting)], &[], "").unwrap();
+        config.http.allowed_origins.allow(origin)
+    };
+    let several = "https://App.example.org:443/, http://localhost:5173, tauri://localhost";
+    for origin in [
+        "https://app.example.org",
+        "http://localhost:5173",
+        "tauri://localhost",
+    ] {
+        assert!(allow(several, origin), "{origin}");
+        assert!(allow("*", origin) && !allow("", origin), "{origin}");
+    }
+    assert!(!allow(several, "http://app.example.org"));
+    assert!(!allow(several, "http://localhost"));
+}
+
+#[test]
+fn hosts_of_urls() {
+    assert_eq!(host_of("https://chat.example.org"), "chat.example.org");
+    assert_eq!(host_of("http://localhost:8080"), "localhost");
+    assert_eq!(host_of("http://[::1]:8080"), "[::1]");
+    assert_eq!(host_of("http://[::1]"), "[::1]");
+}
+
+#[test]
+fn a_provider_of_sign_ins_is_safe_to_ask_and_named_whole() {
+    const ISSUER: &str = "accounts.oidc_issuer";
+    const ID: (&str, &str) = ("accounts.oidc_client_id", "moznods");
+    for good in [
+        "https://id.example.org/realms/corp",
+        "https://id.example.org/",
+        "http://localhost:8081",
+        "http://127.0.0.1:8081",
+        "http://[::1]:8081",
+    ] {
+        let oidc = load(&[(ISSUER, good), ID], &[], "").unwrap().accounts.oidc;
+        let oidc = oidc.unwrap();
+        assert_eq!(oidc.issuer, good);
+        assert!(oidc.registers && oidc.client_secret.is_none());
+    }
+    for bad in [
+        "http://id.example.org",
+        "http://localhost.example.org",
+        "https://user@id.example.org",
+        "https://id.example.org/?a=b",
+        "https://id.example.org/#a",
+        "id.example.org",
+        "ftp://id.example.org",
+    ] {
+        let error = load(&[(ISSUER, bad), ID], &[], "").unwrap_err();
+        assert!(
+            error.starts_with("accounts.oidc_issuer = "),
+            "{bad}: {error}"
+        );
+    }
+    let whole = [
+        (ISSUER, "https://id.example.org"),
+        ID,
+        ("accounts.oidc_client_secret", "hunter2-hunter2"),
+    ];
+    let oidc = load(&whole, &[], "").unwrap().accounts.oidc.unwrap();
+    assert_eq!(oidc.name, "id.example.org");
+    assert!(!format!("{oidc:?}").contains("hunter2"));
+    for half in [&whole[..1], &whole[1..]] {
+        let error = load(half, &[], "").unwrap_err();
+        assert!(error.starts_with("accounts.oidc_client_id = "), "{error}");
+    }
+    assert!(load(&[], &[], "").unwrap().accounts.oidc.is_none());
+}

@@ -1,0 +1,187 @@
+//! `/api/auth/`: accounts and sign-in.
+
+mod devices;
+mod oidc;
+mod passwords;
+mod profile;
+mod second_factor;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use moznods_storage::UserId;
+use serde::Deserialize;
+
+use super::error::ApiResult;
+use super::extract::{Body, Head, SignedIn};
+use super::limit::Account;
+use super::{Edge, Routes, State, client, to_the_end};
+use crate::app::{Attempt, Error, NewAccount, Problem, Refusal, Result, device_name};
+use crate::wire::{LoginJson, MeJson};
+
+pub fn routes() -> Routes {
+    let own = vec![
+        ("/api/auth/register/", post(register)),
+        ("/api/auth/login/", post(login)),
+        ("/api/auth/logout/", post(logout)),
+        ("/api/auth/logout-all/", post(logout_all)),
+        ("/api/auth/me/", get(me).delete(delete_account)),
+    ];
+    [
+        own,
+        devices::routes(),
+        oidc::routes(),
+        passwords::routes(),
+        second_factor::routes(),
+        profile::routes(),
+    ]
+    .concat()
+}
+
+#[derive(Deserialize)]
+pub struct Register {
+    username: Option<String>,
+    email: Option<String>,
+    password: Option<String>,
+    display_name: Option<String>,
+    invite_code: Option<String>,
+    setup_token: Option<String>,
+    device_name: Option<String>,
+}
+
+pub async fn register(
+    edge: State,
+    Head(head): Head,
+    Body(body): Body<Register>,
+) -> ApiResult<Response> {
+    edge.limits.registration(client::address(&edge, &head))?;
+    let device = device(body.device_name.as_deref(), &head)?;
+    let account = NewAccount {
+        username: body.username.unwrap_or_default(),
+        email: body.email.unwrap_or_default(),
+        password: body.password.unwrap_or_default(),
+        display_name: body.display_name.unwrap_or_default(),
+        invite_code: body.invite_code.unwrap_or_default(),
+        setup_token: body.setup_token.unwrap_or_default(),
+    };
+    let login = edge.app.register(account, device).await?;
+    Ok((StatusCode::CREATED, Json(LoginJson::from(&login))).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct Login {
+    username: Option<String>,
+    email: Option<String>,
+    password: Option<String>,
+    code: Option<String>,
+    device_name: Option<String>,
+}
+
+pub async fn login(edge: State, Head(head): Head, Body(body): Body<Login>) -> ApiResult<Response> {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    // Keyboards of phones add a space.
+    let trimmed = |text: Option<String>| given(text.map(|text| text.trim().to_owned()));
+    let required = |field| Error::field(field, Problem::Required);
+    let name = trimmed(body.username)
+        .or_else(|| trimmed(body.email))
+        .ok_or_else(|| required("username"))?;
+    let attempt = Attempt {
+        password: given(body.password).ok_or_else(|| required("password"))?,
+        code: body.code.unwrap_or_default(),
+        device: device(body.device_name.as_deref(), &head)?,
+        name,
+    };
+    let address = client::address(&edge, &head);
+    edge.limits.sign_in_from(address)?;
+    let known = edge.app.user_id_named(&attempt.name).await?;
+    let account = edge.limits.account(&attempt.name, known);
+    edge.limits.sign_in(address, account)?;
+    may_give_code(&edge, known, &attempt.code)?;
+    let login = edge.app.log_in(attempt).await;
+    note_failure(&edge, account, &login);
+    Ok(Json(LoginJson::from(&login?)).into_response())
+}
+
+/// What the new sign-in is called.
+fn device(given: Option<&str>, head: &Parts) -> Result<String> {
+    let agent = head.headers.get(header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok());
+    device_name(given, agent.unwrap_or_default())
+}
+
+/// Before somebody who is signed in shows his password once more: guesses count as those at sign-in do.
+fn may_prove(edge: &Edge, from: IpAddr, user: UserId) -> ApiResult<Account> {
+    let account = Account::Known(user);
+    edge.limits.sign_in_from(from)?;
+    edge.limits.sign_in(from, account)?;
+    Ok(account)
+}
+
+/// Before a code of a second factor is looked at, if one is given.
+fn may_give_code(edge: &Edge, user: Option<UserId>, code: &str) -> ApiResult<()> {
+    match user {
+        Some(user) if !code.is_empty() => edge.limits.code(user),
+        _ => Ok(()),
+    }
+}
+
+/// After an attempt to prove who one is.
+fn note_failure<T>(edge: &Edge, account: Account, outcome: &Result<T>) {
+    let Err(error) = outcome else {
+        return;
+    };
+    let says = |refusal, problem| match error {
+        Error::Refused(refused) => *refused == refusal,
+        Error::Invalid(fields) => fields.iter().any(|field| field.problem == problem),
+        _ => false,
+    };
+    let wrong_code = says(Refusal::WrongCode, Problem::WrongCode);
+    if let (true, Account::Known(user)) = (wrong_code, account) {
+        edge.limits.code_failed(user);
+    }
+    if wrong_code || says(Refusal::InvalidCredentials, Problem::WrongPassword) {
+        edge.limits.sign_in_failed(account);
+    }
+}
+
+pub async fn logout(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
+    let app = Arc::clone(&edge.app);
+    to_the_end(async move { app.log_out(by.sign_in).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn logout_all(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
+    let app = Arc::clone(&edge.app);
+    // Half of it done would leave sockets open and calls going.
+    to_the_end(async move { app.log_out_everywhere(by.user.id).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn me(edge: State, by: SignedIn) -> ApiResult<Response> {
+    let credentials = edge.app.credentials(by.user.id).await?;
+    Ok(Json(MeJson::new(&by.user, credentials)).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct Delete {
+    password: Option<String>,
+}
+
+pub async fn delete_account(
+    edge: State,
+    by: SignedIn,
+    Head(head): Head,
+    Body(body): Body<Delete>,
+) -> ApiResult<StatusCode> {
+    let account = may_prove(&edge, client::address(&edge, &head), by.user.id)?;
+    let password = body.password.unwrap_or_default();
+    let deleted = edge.app.delete_own_account(by.sign_in, password).await;
+    note_failure(&edge, account, &deleted);
+    deleted?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,82 @@
+//! `/api/auth/profile/`: name and picture of the account.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::patch;
+use moznods_storage::User;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::app::{AvatarChange, Error, Problem};
+use crate::http::error::ApiResult;
+use crate::http::extract::{Body, Writing};
+use crate::http::files::{Form, Received};
+use crate::http::{Edge, Routes, State};
+use crate::wire::OwnUserJson;
+
+pub fn routes() -> Routes {
+    vec![("/api/auth/profile/", patch(profile))]
+}
+
+#[derive(Deserialize)]
+pub struct Profile {
+    display_name: Option<String>,
+    /// Only to take it away, by a text without letters or by null: a picture comes as a part of a form.
+    #[serde(default, deserialize_with = "given")]
+    avatar: Option<Value>,
+}
+
+/// What is there, be it null.
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
+}
+
+pub async fn profile(edge: State, Writing(by): Writing, request: Request) -> ApiResult<Response> {
+    let is_form = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"));
+    let user = if is_form {
+        let form = Form::of(request);
+        let changed = profile_form(&edge, by.user, &form).await;
+        if changed.is_err() {
+            form.drain().await;
+        }
+        changed?
+    } else {
+        let Body(body) = Body::<Profile>::from_request(request, &edge).await?;
+        let avatar = match body.avatar {
+            None => AvatarChange::Keep,
+            Some(avatar) if avatar == "" || avatar.is_null() => AvatarChange::Remove,
+            Some(_) => return Err(Error::field("avatar", Problem::NotAPicture).into()),
+        };
+        let name = body.display_name.as_deref();
+        edge.app.change_profile(by.user, name, avatar).await?
+    };
+    Ok(Json(OwnUserJson::from(&user)).into_response())
+}
+
+async fn profile_form(edge: &Arc<Edge>, user: User, form: &Form) -> ApiResult<User> {
+    let _place = edge.uploads.begin(user.id)?;
+    let begin = async || {
+        edge.limits.upload(user.id)?;
+        Ok(edge.app.begin_avatar().await?)
+    };
+    let Received { texts, file } = form.receive("avatar", begin).await?;
+    let avatar = match (file, texts.get("avatar").map(String::as_str)) {
+        // As browsers send a field of a form where no file was chosen.
+        (Some((incoming, claim)), _) if incoming.is_empty() && claim.name.is_empty() => {
+            AvatarChange::Keep
+        }
+        (Some((incoming, _)), _) => AvatarChange::Replace(Box::new(incoming)),
+        (None, None) => AvatarChange::Keep,
+        (None, Some("" | "null")) => AvatarChange::Remove,
+        (None, Some(_)) => return Err(Error::field("avatar", Problem::NotAPicture).into()),
+    };
+    let name = texts.get("display_name").map(String::as_str);
+    Ok(edge.app.change_profile(user, name, avatar).await?)
+}

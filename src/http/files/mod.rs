@@ -1,0 +1,136 @@
+//! `/api/files/` and `/api/avatars/`.
+
+mod range;
+mod receive;
+mod send;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use moznods_storage::{BlobHash, File, FileId, User, Variant};
+use serde::Deserialize;
+use std::sync::Arc;
+
+use super::error::ApiResult;
+use super::extract::{Asked, Head, Id, Segment, SignedIn};
+use super::{Edge, Routes, State};
+use crate::app::{Error, Problem, Refusal, now};
+use crate::wire::{FileJson, urls};
+use send::{About, disposition, send, shown_as};
+
+pub use receive::{Form, Received, Uploads};
+
+/// Links are the same for a day; the bytes behind one never change.
+const PRIVATE: &str = "private, max-age=86400, immutable";
+const PUBLIC: &str = "public, max-age=31536000, immutable";
+
+pub fn routes() -> Routes {
+    vec![
+        ("/api/files/upload/", post(upload)),
+        ("/api/files/{file}/", get(about)),
+        ("/api/files/{file}/download/", get(download)),
+        ("/api/files/{file}/thumbnail/", get(thumbnail)),
+        ("/api/avatars/{hash}/", get(avatar)),
+    ]
+}
+
+pub async fn upload(edge: State, by: SignedIn, request: Request) -> ApiResult<Response> {
+    let form = Form::of(request);
+    match receive(&edge, &by.user, &form).await {
+        Ok(file) => Ok((StatusCode::CREATED, Json(FileJson::from(&file))).into_response()),
+        Err(error) => {
+            edge.app.upload_refused(error.reason());
+            form.drain().await;
+            Err(error)
+        }
+    }
+}
+
+async fn receive(edge: &Arc<Edge>, user: &User, form: &Form) -> ApiResult<File> {
+    edge.limits.upload(user.id)?;
+    let _place = edge.uploads.begin(user.id)?;
+    // Whatever stands beside the file is not counted against it.
+    let beside = 64 * 1024;
+    let expected = form.announced().map(|all| all.saturating_sub(beside));
+    let begin = async || Ok(edge.app.begin_upload(user, expected).await?);
+    let Received { file, .. } = form.receive("file", begin).await?;
+    let (incoming, claim) = file.ok_or_else(|| Error::field("file", Problem::Required))?;
+    Ok(edge.app.finish_upload(user, incoming, claim).await?)
+}
+
+pub async fn about(edge: State, by: SignedIn, Id(file): Id) -> ApiResult<Response> {
+    let file = edge.app.file(&by.user, file).await?;
+    Ok(Json(FileJson::from(&file)).into_response())
+}
+
+/// What makes a link good without a token.
+#[derive(Deserialize)]
+pub struct Link {
+    expires: Option<i64>,
+    signature: Option<String>,
+}
+
+impl Link {
+    /// The file, for whoever holds a link that this server has signed, or may have it anyway.
+    async fn file(&self, edge: &Edge, headers: &HeaderMap, file: FileId) -> ApiResult<File> {
+        if let (Some(expires), Some(signature)) = (self.expires, &self.signature)
+            && urls::is_signed(file, expires, signature, now())
+        {
+            return Ok(edge.app.linked_file(file).await?);
+        }
+        let by = SignedIn::by(edge, headers).await?;
+        Ok(edge.app.file(&by.user, file).await?)
+    }
+}
+
+pub async fn download(
+    edge: State,
+    Id(file): Id,
+    Asked(link): Asked<Link>,
+    Head(head): Head,
+) -> ApiResult<Response> {
+    let file = link.file(&edge, &head.headers, file).await?;
+    let content = edge.app.content(file.hash, Variant::Whole).await?;
+    let (content_type, inline) = shown_as(&file.content_type);
+    let about = About {
+        content_type,
+        disposition: Some(disposition(inline, &file.name)),
+        tag: format!("\"{}\"", file.hash),
+        caching: PRIVATE,
+    };
+    send(&head.headers, content, about).await
+}
+
+pub async fn thumbnail(
+    edge: State,
+    Id(file): Id,
+    Asked(link): Asked<Link>,
+    Head(head): Head,
+) -> ApiResult<Response> {
+    let file = link.file(&edge, &head.headers, file).await?;
+    if !file.has_thumbnail {
+        return Err(Refusal::NotFound.into());
+    }
+    let mut content = edge.app.content(file.hash, Variant::Thumbnail).await?;
+    let about = About {
+        content_type: content.picture_type().await?,
+        disposition: None,
+        tag: format!("\"{}-thumbnail\"", file.hash),
+        caching: PRIVATE,
+    };
+    send(&head.headers, content, about).await
+}
+
+pub async fn avatar(edge: State, Segment(hash): Segment, Head(head): Head) -> ApiResult<Response> {
+    let hash = BlobHash::parse(&hash).ok_or(Refusal::NotFound)?;
+    let mut content = edge.app.avatar(hash).await?;
+    let about = About {
+        content_type: content.picture_type().await?,
+        disposition: None,
+        tag: format!("\"{hash}\""),
+        caching: PUBLIC,
+    };
+    send(&head.headers, content, about).await
+}

@@ -1,0 +1,99 @@
+//! What the frames of clients do.
+
+use bytes::Bytes;
+use moznods_signaling::Scope;
+use moznods_storage::{RoomId, Sent};
+
+use crate::app::{Refusal, Socket};
+use crate::http::Edge;
+use crate::http::error::ApiError;
+use crate::i18n::{self, Lang};
+use crate::wire::{self, BadFrame, Inbound};
+
+pub fn bad(frame: BadFrame, room: Option<RoomId>, lang: Lang) -> Bytes {
+    let code = frame.code();
+    wire::error(code, &i18n::text(lang, code, None), room, None)
+}
+
+/// Does what a frame asks for. The answer is for the sender alone: a pong or an error. `text` is the whole frame.
+pub async fn act(
+    edge: &Edge,
+    socket: &Socket,
+    lang: Lang,
+    inbound: Result<Inbound, BadFrame>,
+    text: &str,
+) -> Option<Bytes> {
+    let Socket { user, connection } = socket;
+    let app = &edge.app;
+    let inbound = match inbound {
+        Ok(inbound) => inbound,
+        Err(error) => return Some(bad(error, None, lang)),
+    };
+    let limits = &edge.limits;
+    let within_limits = match &inbound {
+        // Said twice is said well.
+        Inbound::Auth { .. } => return None,
+        Inbound::Ping => return Some(wire::pong()),
+        Inbound::ChatMessage(_) => limits.write(user.id),
+        _ => limits.signal(user.id),
+    };
+    // A connection that listens to everything says for which room a frame is.
+    let (scope, named) = match connection.scope() {
+        Some(scope) => (scope, None),
+        None => match wire::room_of(text) {
+            Some(room) if inbound.is_of_call() => (Scope::Call(room), Some(room)),
+            Some(room) => (Scope::Chat(room), Some(room)),
+            None => return Some(bad(BadFrame::BadData, None, lang)),
+        },
+    };
+    let done = match (scope, inbound) {
+        _ if within_limits.is_err() => within_limits,
+        _ if named.is_some_and(|room| !connection.follows(room)) => {
+            Err(Refusal::NotParticipant.into())
+        }
+        (Scope::Chat(room), Inbound::ChatMessage(draft)) => {
+            let posting = app.post_message(user, room, draft);
+            match posting.await {
+                Ok(Sent::New(_)) => Ok(()),
+                // The others have heard of it already.
+                Ok(Sent::Again(message)) => {
+                    return Some(wire::chat_message_again(&message, named));
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+        (Scope::Chat(room), Inbound::MessageRead { message_id }) => {
+            let marking = app.mark_read_in(user, room, message_id);
+            marking.await.map_err(ApiError::from)
+        }
+        (Scope::Chat(room), Inbound::MarkRoomAsRead) => {
+            app.mark_room_read(user, room).await.map_err(ApiError::from)
+        }
+        (Scope::Chat(room), Inbound::Typing(typing)) => {
+            app.set_typing(user, room, typing);
+            Ok(())
+        }
+        (Scope::Call(room), Inbound::OpenCall) if named.is_some() => {
+            connection.open_call(room).map_err(ApiError::from)
+        }
+        (Scope::Call(room), Inbound::JoinCall) => {
+            connection.join_call(room).map_err(ApiError::from)
+        }
+        (Scope::Call(room), Inbound::LeaveCall) => {
+            connection.leave_call(room);
+            Ok(())
+        }
+        (Scope::Call(room), Inbound::Signal(signal)) => {
+            let passed = app.pass_signal(connection, room, &signal);
+            passed.map_err(ApiError::from)
+        }
+        (Scope::Call(room), Inbound::RequestMic { target_user_id }) => {
+            let asking = app.request_mic(user, connection, room, target_user_id);
+            asking.await.map_err(ApiError::from)
+        }
+        _ => return Some(bad(BadFrame::UnknownType, named, lang)),
+    };
+    let error = done.err()?;
+    let (code, detail) = error.words(lang);
+    Some(wire::error(code, &detail, named, error.retry_after()))
+}

@@ -1,0 +1,142 @@
+//! Whether the data are sound: the database in itself, and the bytes of files that it names.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{Context, SHA256};
+
+use super::{BackupError, FILES};
+use crate::sqlite::offline;
+use crate::{BlobHash, Blobs, Variant};
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// As SQLite says it.
+    Database(String),
+    /// The row of one table names one of another that is not there.
+    Reference {
+        table: String,
+        row: Option<i64>,
+        parent: String,
+    },
+    /// Made by a newer version.
+    Schema { found: i64, known: i64 },
+    /// Bytes that the database names are not there.
+    Missing(PathBuf),
+    /// Other bytes are there.
+    Changed(PathBuf),
+    /// Bytes are there and cannot be read.
+    Unreadable(PathBuf, String),
+}
+
+impl Fault {
+    /// A stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::Database(_) => "database_damaged",
+            Fault::Reference { .. } => "reference_broken",
+            Fault::Schema { .. } => "schema_newer",
+            Fault::Missing(_) => "file_missing",
+            Fault::Changed(_) => "file_changed",
+            Fault::Unreadable(..) => "file_unreadable",
+        }
+    }
+
+    /// It concerns the bytes of one file, and not the database.
+    pub fn is_of_a_file(&self) -> bool {
+        matches!(
+            self,
+            Fault::Missing(_) | Fault::Changed(_) | Fault::Unreadable(..)
+        )
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Database(what) => write!(f, "database: {what}"),
+            Fault::Reference { table, row, parent } => {
+                write!(f, "database: {table}")?;
+                if let Some(row) = row {
+                    write!(f, " {row}")?;
+                }
+                write!(f, " refers to what is not in {parent}")
+            }
+            Fault::Schema { found, known } => write!(
+                f,
+                "database: made by a newer moznods (schema {found}, this one knows {known})"
+            ),
+            Fault::Missing(path) => write!(f, "{}: it is not there", path.display()),
+            Fault::Changed(path) => {
+                write!(f, "{}: its bytes are not those of its name", path.display())
+            }
+            Fault::Unreadable(path, why) => write!(f, "{}: {why}", path.display()),
+        }
+    }
+}
+
+/// What is wrong with the data of `directory`, beside a server that may be running. Changes nothing. Blocks on the disk.
+pub fn check(directory: &Path) -> Result<Vec<Fault>, BackupError> {
+    let mut faults = offline::faults(directory)?;
+    if !faults.is_empty() {
+        return Ok(faults);
+    }
+    for (hash, thumbnail) in offline::blobs_in(directory)? {
+        let found = of_blob(directory, hash, thumbnail);
+        // What a running server has removed meanwhile nobody misses.
+        if !found.is_empty() && offline::is_needed(directory, hash)? {
+            faults.extend(found);
+        }
+    }
+    Ok(faults)
+}
+
+fn of_blob(directory: &Path, hash: BlobHash, thumbnail: bool) -> Vec<Fault> {
+    let path = |variant| {
+        let relative = Blobs::relative_path(hash, variant);
+        directory.join(FILES).join(relative)
+    };
+    let mut faults = Vec::new();
+    let whole = path(Variant::Whole);
+    match hash_of(&whole) {
+        Ok(found) if found == hash => {}
+        Ok(_) => faults.push(Fault::Changed(whole)),
+        Err(error) => faults.push(unreadable(whole, &error)),
+    }
+    if thumbnail {
+        let thumbnail = path(Variant::Thumbnail);
+        if let Err(error) = File::open(&thumbnail) {
+            faults.push(unreadable(thumbnail, &error));
+        }
+    }
+    faults
+}
+
+fn unreadable(path: PathBuf, error: &std::io::Error) -> Fault {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Fault::Missing(path),
+        _ => Fault::Unreadable(path, error.to_string()),
+    }
+}
+
+fn hash_of(path: &Path) -> std::io::Result<BlobHash> {
+    let mut file = File::open(path)?;
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => context.update(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut hash = BlobHash([0; 32]);
+    for (byte, found) in hash.0.iter_mut().zip(context.finish().as_ref()) {
+        *byte = *found;
+    }
+    Ok(hash)
+}

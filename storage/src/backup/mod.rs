@@ -1,0 +1,53 @@
+//! The whole of the data as one file, and back: a tar with the database first, then the bytes of files as they lie in the
+//! data directory, and an empty entry that says that nothing is missing.
+
+mod check;
+mod pack;
+mod unpack;
+
+use std::path::{Path, PathBuf};
+
+pub use check::{Fault, check};
+pub use pack::{Packed, back_up};
+pub use unpack::{Restored, restore};
+
+use crate::StorageError;
+
+/// The names of the entries.
+const DATABASE: &str = "moznods.db";
+const FILES: &str = "files";
+const END: &str = "moznods-backup-end";
+
+/// Why there is no backup, or why one is not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    #[error("{}: {why}", path.display())]
+    Io { path: PathBuf, why: std::io::Error },
+    #[error("data_dir = \"{}\": it is not empty; expected one in which nothing is", .0.display())]
+    NotEmpty(PathBuf),
+    #[error("{0}; expected what `moznods backup` has written")]
+    NotABackup(String),
+    #[error(
+        "the backup was made by a newer moznods (schema {found}, this one knows {known}); expected a moznods at least as new"
+    )]
+    Newer { found: i64, known: i64 },
+    #[error("the backup is damaged: {0}")]
+    Damaged(String),
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> BackupError {
+    move |why| BackupError::Io {
+        path: path.to_owned(),
+        why,
+    }
+}
+
+/// Of files that nothing in the data directory has for a name.
+fn work_directory(parent: &Path, name: &str) -> Result<tempfile::TempDir, BackupError> {
+    tempfile::Builder::new()
+        .prefix(&format!(".moznods-{name}-"))
+        .tempdir_in(parent)
+        .map_err(at(parent))
+}

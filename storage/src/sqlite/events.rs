@@ -1,0 +1,256 @@
+//! SQL of the log of events, and the way of an event from the change that makes it to those who listen.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use tokio::sync::mpsc;
+
+use super::{Result, SqliteStore};
+use crate::{
+    Audience, Event, EventId, EventKind, EventStore, Message, Missed, RoomId, Timestamp, UserId,
+};
+
+/// Rows deleted by one change, so that others need not wait long.
+const SWEEP: i64 = 5000;
+
+pub(super) type Listener = OnceLock<mpsc::Sender<Event>>;
+
+thread_local! {
+    /// Events of the transaction that this thread is at.
+    static ADDED: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes that something has happened, as part of the change in which it does. Those who listen are told after the commit.
+pub(super) fn add(
+    c: &Connection,
+    audience: Audience,
+    kind: EventKind,
+    subject: i64,
+    by: UserId,
+    data: Option<String>,
+) -> Result<EventId> {
+    insert(
+        c,
+        Event {
+            id: 0,
+            audience,
+            kind,
+            subject,
+            by,
+            data,
+            message: None,
+        },
+    )
+}
+
+/// As [`add`], of a message that is new or changed.
+pub(super) fn add_of_message(
+    c: &Connection,
+    kind: EventKind,
+    by: UserId,
+    message: &Message,
+) -> Result<EventId> {
+    insert(
+        c,
+        Event {
+            id: 0,
+            audience: Audience::Room(message.room_id),
+            kind,
+            subject: message.id,
+            by,
+            data: None,
+            message: Some(Arc::new(message.clone())),
+        },
+    )
+}
+
+fn insert(c: &Connection, mut event: Event) -> Result<EventId> {
+    c.prepare_cached(
+        "INSERT INTO events (audience, kind, subject, by_user, data, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        number(event.audience),
+        event.kind as i64,
+        event.subject,
+        event.by,
+        event.data,
+        clock(),
+    ])?;
+    event.id = c.last_insert_rowid();
+    let id = event.id;
+    ADDED.with_borrow_mut(|added| added.push(event));
+    Ok(id)
+}
+
+/// Of when an event is matters but how long it is kept.
+fn clock() -> Timestamp {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        })
+}
+
+fn number(audience: Audience) -> i64 {
+    match audience {
+        Audience::Room(room) => room,
+        Audience::User(user) => -user,
+    }
+}
+
+/// How many events the transaction has so far, for [`forget_after`].
+pub(super) fn count() -> usize {
+    ADDED.with_borrow(Vec::len)
+}
+
+/// What came after the first `count` was undone.
+pub(super) fn forget_after(count: usize) {
+    ADDED.with_borrow_mut(|added| added.truncate(count));
+}
+
+/// Tells what the transaction has brought, which is committed.
+pub(super) fn tell(listener: &Listener) {
+    let added = ADDED.with_borrow_mut(std::mem::take);
+    if let Some(listener) = listener.get() {
+        for event in added {
+            if listener.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    fn tell_events(&self, listener: mpsc::Sender<Event>) {
+        // There is but one.
+        let _ = self.writer.listener().set(listener);
+    }
+
+    async fn last_event(&self) -> Result<EventId> {
+        self.readers.read(|c| last(c)).await
+    }
+
+    async fn events_after(&self, after: EventId, limit: usize) -> Result<Vec<Event>> {
+        self.readers.read(move |c| all_after(c, after, limit)).await
+    }
+
+    async fn room_ids(&self, user: UserId) -> Result<Vec<RoomId>> {
+        self.readers.read(move |c| room_ids(c, user)).await
+    }
+
+    async fn missed(&self, user: UserId, after: EventId, limit: usize) -> Result<Missed> {
+        self.readers
+            .read(move |c| missed(c, user, after, limit))
+            .await
+    }
+
+    async fn sweep_events(&self, keep: i64, before: Timestamp) -> Result<()> {
+        while self.writer.write(move |c| sweep(c, keep, before)).await? {}
+        Ok(())
+    }
+}
+
+const EVENT: &str = "id, audience, kind, subject, by_user, data";
+
+/// `None`: of a kind that a newer program has written.
+fn read_event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
+    let Some(kind) = EventKind::from_number(row.get(2)?) else {
+        return Ok(None);
+    };
+    let audience = row.get(1)?;
+    Ok(Some(Event {
+        id: row.get(0)?,
+        audience: match audience {
+            room @ 0.. => Audience::Room(room),
+            user => Audience::User(-user),
+        },
+        kind,
+        subject: row.get(3)?,
+        by: row.get(4)?,
+        data: row.get(5)?,
+        message: None,
+    }))
+}
+
+fn last(c: &Connection) -> Result<EventId> {
+    Ok(c.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?
+        .query_row([], |row| row.get(0))?)
+}
+
+fn all_after(c: &Connection, after: EventId, limit: usize) -> Result<Vec<Event>> {
+    let events: Vec<Option<Event>> = c
+        .prepare_cached(&format!(
+            "SELECT {EVENT} FROM events WHERE id > ? ORDER BY id LIMIT ?"
+        ))?
+        .query_map(params![after, bound(limit)], read_event)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(events.into_iter().flatten().collect())
+}
+
+fn bound(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn room_ids(c: &Connection, user: UserId) -> Result<Vec<RoomId>> {
+    let ids = c
+        .prepare_cached("SELECT room_id FROM participants WHERE user_id = ?")?
+        .query_map([user], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(ids)
+}
+
+fn missed(c: &Connection, user: UserId, after: EventId, limit: usize) -> Result<Missed> {
+    let last = last(c)?;
+    let first: EventId = c
+        .prepare_cached("SELECT coalesce(min(id), 1) FROM events")?
+        .query_row([], |row| row.get(0))?;
+    if after > last || after < first - 1 {
+        return Ok(Missed { last, events: None });
+    }
+    let found: Vec<Option<Event>> = c
+        .prepare_cached(&format!(
+            "SELECT {EVENT} FROM events WHERE id > ?1
+                 AND (audience = -?2 OR audience IN (SELECT room_id FROM participants WHERE user_id = ?2))
+             ORDER BY id LIMIT ?3"
+        ))?
+        .query_map(params![after, user, bound(limit.saturating_add(1))], read_event)?
+        .collect::<rusqlite::Result<_>>()?;
+    if found.len() > limit {
+        return Ok(Missed { last, events: None });
+    }
+    let mut events: Vec<Event> = found.into_iter().flatten().collect();
+    // From the newest: once he came to a room, what is older in it is not his.
+    let mut came_to = HashSet::new();
+    events.reverse();
+    events.retain(|event| {
+        if event.kind == EventKind::RoomAdded {
+            came_to.insert(event.subject);
+        }
+        !matches!(event.audience, Audience::Room(room) if came_to.contains(&room))
+    });
+    events.reverse();
+    Ok(Missed {
+        last,
+        events: Some(events),
+    })
+}
+
+/// Whether there is more to delete.
+fn sweep(c: &Connection, keep: i64, before: Timestamp) -> Result<bool> {
+    let rows = c
+        .prepare_cached(
+            "DELETE FROM events WHERE id < (SELECT min(
+                 (SELECT max(id) FROM events),
+                 (SELECT min(id) FROM events) + ?3,
+                 max((SELECT max(id) FROM events) - ?1 + 1,
+                     coalesce((SELECT id FROM events WHERE created_at >= ?2 ORDER BY id LIMIT 1),
+                              (SELECT max(id) FROM events)))))",
+        )?
+        .execute(params![keep, before, SWEEP])?;
+    Ok(bound(rows) == SWEEP)
+}

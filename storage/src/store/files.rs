@@ -1,0 +1,43 @@
+//! Files: what is known of them. Their bytes are kept by [`crate::Blobs`].
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::{BlobHash, File, FileId, FileUsage, NewFile, Timestamp, User, UserId};
+
+#[async_trait]
+pub trait FileStore {
+    /// Notes that these bytes are about to be on the disk: unless something comes to refer to them, they are loose.
+    async fn expect_blob(&self, hash: BlobHash) -> Result<()>;
+    /// `QuotaExceeded` when the uploader's files would take more than the quota, `NotFound` when there is no uploader.
+    async fn add_file(&self, file: NewFile) -> Result<File>;
+    /// `None` also when `viewer` may not see it: he has neither uploaded it nor takes part in a room where it is attached.
+    async fn file(&self, file: FileId, viewer: UserId) -> Result<Option<File>>;
+    /// Whoever asks.
+    async fn any_file(&self, file: FileId) -> Result<Option<File>>;
+    /// Of one user.
+    async fn file_usage(&self, user: UserId) -> Result<FileUsage>;
+    /// Of all users.
+    async fn all_file_usage(&self) -> Result<FileUsage>;
+    /// Whether something was uploaded before and is attached to nothing.
+    async fn has_orphans(&self, before: Timestamp) -> Result<bool>;
+    /// Removes what was uploaded before and is attached to nothing, at most `limit` files; how many there were.
+    async fn remove_orphans(&self, before: Timestamp, limit: i64) -> Result<usize>;
+
+    /// `None` takes the picture away.
+    async fn set_avatar(&self, user: UserId, avatar: Option<BlobHash>) -> Result<User>;
+    /// Whether somebody has this picture.
+    async fn is_avatar(&self, hash: BlobHash) -> Result<bool>;
+
+    /// Bytes that nothing refers to, at most `limit`. That nobody is between [`Self::expect_blob`] and the change that
+    /// refers to them is for the caller to see to, until he has removed them.
+    async fn loose_blobs(&self, limit: i64) -> Result<Vec<BlobHash>>;
+    /// These have been removed.
+    async fn forget_blobs(&self, hashes: Vec<BlobHash>) -> Result<()>;
+    /// Bytes that must exist and follow `after` in order, at most `limit`, each with whether there is a thumbnail.
+    async fn needed_blobs(
+        &self,
+        after: Option<BlobHash>,
+        limit: i64,
+    ) -> Result<Vec<(BlobHash, bool)>>;
+}

@@ -1,0 +1,65 @@
+//! The face of storage, a trait for each of its parts. Every method is one atomic step; a change is on the disk when its
+//! answer comes.
+
+mod credentials;
+mod directory;
+mod events;
+mod files;
+mod invitations;
+mod messages;
+mod moderation;
+mod push;
+mod relay;
+mod rooms;
+mod sign_ins;
+mod users;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::StorageError;
+
+pub use credentials::CredentialStore;
+pub use directory::DirectoryStore;
+pub use events::EventStore;
+pub use files::FileStore;
+pub use invitations::InvitationStore;
+pub use messages::MessageStore;
+pub use moderation::ModerationStore;
+pub use push::PushStore;
+pub use relay::RelayStore;
+pub use rooms::RoomStore;
+pub use sign_ins::SignInStore;
+pub use users::UserStore;
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// Everything that is kept. The clock is the caller's: methods that note a time are given it.
+#[async_trait]
+pub trait Store:
+    UserStore
+    + RoomStore
+    + ModerationStore
+    + InvitationStore
+    + DirectoryStore
+    + MessageStore
+    + FileStore
+    + EventStore
+    + RelayStore
+    + SignInStore
+    + CredentialStore
+    + PushStore
+    + Send
+    + Sync
+    + 'static
+{
+    /// The secret of this name; `fresh` becomes it when there is none.
+    async fn secret(&self, name: &'static str, fresh: String) -> Result<String>;
+
+    /// Answers as soon as the database can be read and written; [`StorageError::Full`] while its disk is full.
+    async fn ready(&self) -> Result<()>;
+    /// Brings all that is committed into the one file, so that it alone can be copied; for the end of a server.
+    async fn settle(&self) -> Result<()>;
+    /// Changes when another process has written; what it wrote is not told.
+    fn changed_elsewhere(&self) -> watch::Receiver<u64>;
+}
