@@ -4,6 +4,7 @@ import { render } from "preact";
 import { App } from "./app";
 import { api, loadServerConfig, session, setSession } from "./state/session";
 import { report } from "./state/toasts";
+import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/chat.css";

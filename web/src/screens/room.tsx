@@ -86,7 +86,7 @@ function OpenRoom({ room }: { room: Room }): JSX.Element {
         <a class="icon-button plain back" href="#/" aria-label={t("to_rooms")} title={t("to_rooms")}>
           <Icon name="back" />
         </a>
-        <Avatar name={title} seed={room.is_direct ? title : `room ${room.id}`} />
+        <Avatar name={title} seed={room.is_direct ? title : `room ${room.id}`} room={!room.is_direct} />
         <div class="room-title">
           <h2 class="ellipsis">{title}</h2>
           <span class="ellipsis">

@@ -108,12 +108,12 @@ function RoomItem({ room }: { room: Room }): JSX.Element {
         href={roomPath(room.id)}
         aria-current={here ? "page" : undefined}
       >
-        <Avatar name={title} seed={room.is_direct ? title : `room ${room.id}`} />
+        <Avatar name={title} seed={room.is_direct ? title : `room ${room.id}`} room={!room.is_direct} />
         <span class="room-item-text">
           <span class="room-item-name">
             {title}
             {room.is_pinned && (
-              <span class="pinned" title={t("pinned")}>
+              <span class="room-sign" title={t("pinned")}>
                 <Icon name="pin" />
                 <span class="visually-hidden">{t("pinned")}</span>
               </span>
@@ -132,7 +132,7 @@ function RoomItem({ room }: { room: Room }): JSX.Element {
           )}
         </span>
         {room.unread_count > 0 && (
-          <span class="badge">
+          <span class="badge accent">
             <span aria-hidden="true">{room.unread_count > 99 ? "99+" : room.unread_count}</span>
             <span class="visually-hidden">{t("unread_count", { count: room.unread_count })}</span>
           </span>

@@ -1,16 +1,22 @@
-// The handful of pieces that every screen is made of: buttons, fields, avatars, dialogs, toasts, the language switch.
+// The pieces that every screen is made of (DESIGN.md): buttons, avatars, panels, dialogs, toasts.
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { LANGUAGES, type Language, language, setLanguage, t } from "../i18n";
 import { dismiss, toasts } from "../state/toasts";
+import { Segments } from "./fields";
 import { Icon, type IconName } from "./icons";
+
+export { Field, Segments, Select, Switch, TextArea } from "./fields";
+export { Menu, type MenuItem } from "./menu";
 
 export function IconButton(props: {
   icon: IconName;
   label: string;
   onClick: () => void;
   tone?: "plain" | "danger" | "off" | "filled";
+  pressed?: boolean;
+  disabled?: boolean;
 }): JSX.Element {
   return (
     <button
@@ -18,57 +24,12 @@ export function IconButton(props: {
       class={`icon-button ${props.tone ?? "plain"}`}
       title={props.label}
       aria-label={props.label}
+      aria-pressed={props.pressed}
+      disabled={props.disabled}
       onClick={props.onClick}
     >
       <Icon name={props.icon} />
     </button>
-  );
-}
-
-export function Field(props: {
-  label: string;
-  name: string;
-  value: string;
-  onInput: (value: string) => void;
-  error?: string | undefined;
-  hint?: string | undefined;
-  type?: "text" | "email" | "password";
-  autocomplete?: string;
-  required?: boolean;
-  minLength?: number | undefined;
-  maxLength?: number | undefined;
-  autofocus?: boolean;
-}): JSX.Element {
-  const id = useId();
-  const input = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    if (props.autofocus) input.current?.focus();
-  }, [props.autofocus]);
-  const note = props.error ?? props.hint;
-  return (
-    <div class="field">
-      <label for={id}>{props.label}</label>
-      <input
-        ref={input}
-        id={id}
-        name={props.name}
-        // The typings list each kind of input apart.
-        type={(props.type ?? "text") as "text"}
-        value={props.value}
-        autocomplete={props.autocomplete ?? "off"}
-        required={props.required}
-        minLength={props.minLength}
-        maxLength={props.maxLength}
-        aria-invalid={props.error !== undefined}
-        aria-describedby={note === undefined ? undefined : `${id}-note`}
-        onInput={(event) => props.onInput(event.currentTarget.value)}
-      />
-      {note !== undefined && (
-        <p id={`${id}-note`} class={props.error === undefined ? "hint" : "field-error"}>
-          {note}
-        </p>
-      )}
-    </div>
   );
 }
 
@@ -79,12 +40,43 @@ function colour(name: string): number {
   return sum % 8;
 }
 
-export function Avatar({ name, seed, large }: { name: string; seed: string; large?: boolean }): JSX.Element {
-  const initial = [...name.trim()][0]?.toUpperCase() ?? "?";
+/** A person (round) or a room. Silent: the name stands beside it. */
+export function Avatar(props: {
+  name: string;
+  seed: string;
+  /** A picture in place of the initial. */
+  src?: string | undefined;
+  size?: "small" | "large";
+  large?: boolean;
+  room?: boolean;
+}): JSX.Element {
+  const [broken, setBroken] = useState(false);
+  const { src } = props;
+  // Another picture may load where the last one did not
+  useEffect(() => setBroken(false), [src]);
+  const size = props.large ? "large" : (props.size ?? "");
+  const initial = [...props.name.trim()][0]?.toUpperCase() ?? "?";
   return (
-    <span class={`avatar colour-${colour(seed)}${large ? " large" : ""}`} aria-hidden="true">
-      {initial}
+    <span
+      class={`avatar colour-${colour(props.seed)} ${size}${props.room ? " room-avatar" : ""}`}
+      aria-hidden="true"
+    >
+      {src && !broken ? <img src={src} alt="" loading="lazy" onError={() => setBroken(true)} /> : initial}
     </span>
+  );
+}
+
+/** A titled card: a part of a screen of settings or facts. */
+export function Panel(props: { title: string; text?: string; children: ComponentChildren }): JSX.Element {
+  const heading = useId();
+  return (
+    <section class="panel" aria-labelledby={heading}>
+      <header>
+        <h2 id={heading}>{props.title}</h2>
+        {props.text !== undefined && <p>{props.text}</p>}
+      </header>
+      {props.children}
+    </section>
   );
 }
 
@@ -93,6 +85,7 @@ export function Dialog(props: {
   title: string;
   onClose: () => void;
   children: ComponentChildren;
+  broad?: boolean;
 }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
@@ -101,6 +94,7 @@ export function Dialog(props: {
     // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard closes it with Escape
     <dialog
       ref={dialog}
+      class={props.broad ? "broad" : undefined}
       aria-labelledby={heading}
       onClose={props.onClose}
       onClick={(event) => {
@@ -126,11 +120,13 @@ export function Confirm(props: {
   action: string;
   onConfirm: () => Promise<void>;
   onClose: () => void;
+  children?: ComponentChildren;
 }): JSX.Element {
   const [busy, setBusy] = useState(false);
   return (
     <Dialog title={props.title} onClose={props.onClose}>
       <p>{props.text}</p>
+      {props.children}
       <div class="dialog-actions">
         <button type="button" class="button" onClick={props.onClose}>
           {t("cancel")}
@@ -163,7 +159,7 @@ export function Spinner({ label }: { label: string }): JSX.Element {
 export function Empty(props: {
   icon: IconName;
   title: string;
-  text?: string;
+  text?: string | undefined;
   children?: ComponentChildren;
 }): JSX.Element {
   return (
@@ -178,9 +174,23 @@ export function Empty(props: {
   );
 }
 
+/** What went wrong, and the way to try again. */
+export function Problem({ text, onRetry }: { text: string; onRetry?: () => void }): JSX.Element {
+  return (
+    <p class="form-error" role="alert">
+      {text}{" "}
+      {onRetry !== undefined && (
+        <button type="button" class="link" onClick={onRetry}>
+          {t("try_again")}
+        </button>
+      )}
+    </p>
+  );
+}
+
 export function Toasts(): JSX.Element {
   return (
-    <div class="toasts" role="log" aria-live="polite">
+    <div class="toasts" role="log" aria-live="polite" aria-label={t("notices")}>
       {toasts.value.map((shown) => (
         <div key={shown.id} class={`toast ${shown.kind}`} role={shown.kind === "error" ? "alert" : "status"}>
           <span>{shown.text}</span>
@@ -191,22 +201,21 @@ export function Toasts(): JSX.Element {
   );
 }
 
-export function LanguageSwitch(): JSX.Element {
+/** The languages, each in its own; `short`: where there is little room. */
+export function LanguageSwitch({ short = true }: { short?: boolean }): JSX.Element {
   return (
-    <fieldset class="languages">
-      <legend class="visually-hidden">{t("language")}</legend>
-      {(Object.keys(LANGUAGES) as Language[]).map((code) => (
-        <button
-          key={code}
-          type="button"
-          lang={code}
-          aria-pressed={language.value === code}
-          aria-label={LANGUAGES[code]}
-          onClick={() => setLanguage(code)}
-        >
-          {code.toUpperCase()}
-        </button>
-      ))}
-    </fieldset>
+    <Segments
+      class="languages"
+      legend={t("language")}
+      shown={!short}
+      value={language.value}
+      options={(Object.keys(LANGUAGES) as Language[]).map((code) => ({
+        value: code,
+        text: short ? code.toUpperCase() : LANGUAGES[code],
+        label: LANGUAGES[code],
+        lang: code,
+      }))}
+      onChange={setLanguage}
+    />
   );
 }

@@ -1,39 +1,72 @@
-// The few line icons of the client. They carry no meaning of their own: whoever uses one names the control.
+// The line icons of the client. They carry no meaning of their own: whoever uses one names the control.
 
 import type { JSX } from "preact";
 
 const PATHS = {
+  admin: "M12 3l8 3v6c0 4.5-3.2 7.8-8 9-4.8-1.2-8-4.5-8-9V6zM9 12l2.2 2.2L15.5 10",
+  at: "M15.5 12a3.5 3.5 0 1 1-7 0 3.5 3.5 0 0 1 7 0zM15.5 8.5V13a2.5 2.5 0 0 0 5 0v-1a8.5 8.5 0 1 0-3.6 6.9",
+  attach:
+    "M20 11.5l-8.2 8.2a5 5 0 0 1-7.1-7.1l8.6-8.5a3.3 3.3 0 0 1 4.7 4.7l-8.5 8.5a1.7 1.7 0 0 1-2.4-2.4l7.8-7.8",
   back: "M15 5l-7 7 7 7",
-  plus: "M12 5v14M5 12h14",
-  close: "M6 6l12 12M18 6L6 18",
-  send: "M4 12l16-8-6 16-3-7z",
-  mic: "M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM5 11a7 7 0 0 0 14 0M12 18v3",
-  micOff:
-    "M9 9v2a3 3 0 0 0 4.6 2.5M15 11V6a3 3 0 0 0-5.8-1M5 11a7 7 0 0 0 10.6 6M19 11a7 7 0 0 1-.6 2.8M12 18v3M4 4l16 16",
+  ban: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM5.7 5.7l12.6 12.6",
+  bell: "M6 16.5V11a6 6 0 0 1 12 0v5.5l1.5 1.5h-15zM10 20.5a2.2 2.2 0 0 0 4 0",
+  bellOff: "M8.2 6.4A6 6 0 0 1 18 11v4M6 10.5v6L4.5 18H16M10 20.5a2.2 2.2 0 0 0 4 0M4 4l16 16",
   camera: "M4 7h9a2 2 0 0 1 2 2v6a2 2 0 0 1-2 2H4a1 1 0 0 1-1-1V8a1 1 0 0 1 1-1zM15 11l6-3v8l-6-3",
   cameraOff:
     "M9 7h4a2 2 0 0 1 2 2v4M15 15.5A2 2 0 0 1 13 17H4a1 1 0 0 1-1-1V8a1 1 0 0 1 1-1h1M15 11l6-3v8l-3-1.5M4 4l16 16",
-  phone: "M6 3h3l2 5-2.5 1.5a11 11 0 0 0 6 6L16 13l5 2v3a3 3 0 0 1-3 3A15 15 0 0 1 3 6a3 3 0 0 1 3-3z",
+  chart: "M4 20V4M4 20h16M8.5 16v-4M13 16V8M17.5 16v-6",
+  chat: "M4 5h16v11H9l-5 4z",
+  check: "M5 12.5l4.5 4.5L19 7.5",
+  checks: "M2 12.5l4.5 4.5L16 7.5M11.5 16l1 1L22 7.5",
+  close: "M6 6l12 12M18 6L6 18",
+  code: "M8.5 7L3.5 12l5 5M15.5 7l5 5-5 5",
+  compass: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM15.5 8.5l-2 5-5 2 2-5z",
+  copy: "M9 9h10v11H9zM15 9V4H5v11h4",
+  crown: "M4 8l4 4 4-7 4 7 4-4-1.5 10h-13z",
+  device: "M3 5h18v11H3zM9 20h6M12 16v4",
+  down: "M12 5v14M6 13l6 6 6-6",
+  download: "M12 4v11M7 10.5l5 5 5-5M4 20h16",
+  edit: "M4 20l1-4.5L16.5 4l3.5 3.5L8.5 19zM14 6.5l3.5 3.5",
+  expand: "M4 10V4h6M20 14v6h-6M4 4l6 6M20 20l-6-6",
+  eye: "M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
+  file: "M6 3h8l5 5v13H6zM14 3v5h5",
+  globe: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM3 12h18M12 3c5 5.5 5 12.5 0 18M12 3c-5 5.5-5 12.5 0 18",
   hangUp:
     "M4.6 15.4l-1.4-1.4a2 2 0 0 1 0-2.8c5-4.4 12.6-4.4 17.6 0a2 2 0 0 1 0 2.8l-1.4 1.4a1.5 1.5 0 0 1-1.9.2l-2.5-1.6v-2.6a11 11 0 0 0-6 0V14l-2.5 1.6a1.5 1.5 0 0 1-1.9-.2z",
+  hash: "M5 9h15M4 15h15M10 4L8 20M16 4l-2 16",
+  key: "M14.5 14.5a5.5 5.5 0 1 0-5-3.3L3 17.7V21h3.3v-2.5h2.5V16h2.4l1-1.2c.7.4 1.5-.3 2.3-.3zM16 8h.01",
+  link: "M10 14a4 4 0 0 0 5.7 0l3.1-3.1a4 4 0 0 0-5.7-5.7L12 6.3M14 10a4 4 0 0 0-5.7 0l-3.1 3.1a4 4 0 0 0 5.7 5.7l1.1-1.1",
+  lock: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3",
+  mic: "M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM5 11a7 7 0 0 0 14 0M12 18v3",
+  micOff:
+    "M9 9v2a3 3 0 0 0 4.6 2.5M15 11V6a3 3 0 0 0-5.8-1M5 11a7 7 0 0 0 10.6 6M19 11a7 7 0 0 1-.6 2.8M12 18v3M4 4l16 16",
+  moon: "M19.5 14.5A8 8 0 0 1 9.5 4.5a8 8 0 1 0 10 10z",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
   people:
     "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2.5 20a6.5 6.5 0 0 1 13 0M16 4.3a3.5 3.5 0 0 1 0 6.4M18 14.2a6.5 6.5 0 0 1 3.5 5.8",
+  person: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20.5a7.5 7.5 0 0 1 15 0",
+  phone: "M6 3h3l2 5-2.5 1.5a11 11 0 0 0 6 6L16 13l5 2v3a3 3 0 0 1-3 3A15 15 0 0 1 3 6a3 3 0 0 1 3-3z",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9h.01",
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
-  link: "M10 14a4 4 0 0 0 5.7 0l3.1-3.1a4 4 0 0 0-5.7-5.7L12 6.3M14 10a4 4 0 0 0-5.7 0l-3.1 3.1a4 4 0 0 0 5.7 5.7l1.1-1.1",
-  more: "M5 12h.01M12 12h.01M19 12h.01",
-  down: "M12 5v14M6 13l6 6 6-6",
-  expand: "M4 10V4h6M20 14v6h-6M4 4l6 6M20 20l-6-6",
+  plus: "M12 5v14M5 12h14",
+  reply: "M10 6l-6 6 6 6M4 12h9a7 7 0 0 1 7 7",
+  search: "M10.5 17.5a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM15.5 15.5L21 21",
+  send: "M4 12l16-8-6 16-3-7z",
+  settings:
+    "M4 7h8M18 7h2M15 4.5a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5zM4 17h2M12 17h8M9 14.5a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5z",
+  shield: "M12 3l8 3v6c0 4.5-3.2 7.8-8 9-4.8-1.2-8-4.5-8-9V6z",
   shrink: "M10 4v6H4M14 20v-6h6M10 10L4 4M14 14l6 6",
   signOut: "M10 4H5a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h5M15 8l4 4-4 4M19 12H9",
-  hash: "M5 9h15M4 15h15M10 4L8 20M16 4l-2 16",
-  chat: "M4 5h16v11H9l-5 4z",
+  smile: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM8.5 14a4 4 0 0 0 7 0M9 9.5h.01M15 9.5h.01",
+  sun: "M12 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM12 3v1.5M12 19.5V21M3 12h1.5M19.5 12H21M5.6 5.6l1.1 1.1M17.3 17.3l1.1 1.1M18.4 5.6l-1.1 1.1M6.7 17.3l-1.1 1.1",
+  trash: "M5 7h14M9.5 7V4h5v3M7 7l1 13h8l1-13M10.5 11v5M13.5 11v5",
 } as const;
 
 export type IconName = keyof typeof PATHS;
 
-export function Icon({ name }: { name: IconName }): JSX.Element {
+export function Icon({ name, small }: { name: IconName; small?: boolean }): JSX.Element {
   return (
-    <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+    <svg class={small ? "icon small" : "icon"} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
       <path d={PATHS[name]} />
     </svg>
   );
