@@ -25,6 +25,7 @@ mod mentions;
 mod messages;
 mod oidc_provider;
 mod push;
+mod push_mentions;
 mod push_service;
 mod refusals;
 mod relay;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::delivery::{Deliveries, Delivery, Urgency};
-use super::{News, seal};
+use super::{Mentioned, News, seal};
 use crate::app::{App, now};
 
 /// Characters of a message that are pushed.
@@ -33,12 +33,12 @@ const CALL_TTL: Duration = Duration::from_secs(30);
 /// Users and rooms of which something is remembered.
 const MAX_SLOTS: usize = 8192;
 
-/// What a user is told of a room: calls on one hand, messages on the other.
+/// What a user is told of a room: of each kind the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Slot {
     user: UserId,
     room: RoomId,
-    is_call: bool,
+    kind: Kind,
 }
 
 #[derive(Debug, Default)]
@@ -56,17 +56,21 @@ struct Waiting {
     kept_until: Instant,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Message,
+    /// A message that names the user, or everybody.
+    Mention,
     Call,
 }
 
 /// What is told, before it is known to whom.
 #[derive(Debug)]
 struct Note {
-    kind: Kind,
+    is_call: bool,
+    /// Whom a message names.
+    mentions: Mentioned,
     from: String,
     text: String,
     message: Option<MessageId>,
@@ -84,6 +88,16 @@ struct Payload<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<MessageId>,
+}
+
+impl Note {
+    fn kind_for(&self, user: UserId) -> Kind {
+        match self.is_call {
+            true => Kind::Call,
+            false if self.mentions.names(user) => Kind::Mention,
+            false => Kind::Message,
+        }
+    }
 }
 
 struct Courier {
@@ -168,7 +182,8 @@ impl Courier {
             News::Message(message) => (
                 message.author,
                 Note {
-                    kind: Kind::Message,
+                    is_call: false,
+                    mentions: message.mentions,
                     from: message.from,
                     text: message.text,
                     message: Some(message.id),
@@ -180,7 +195,8 @@ impl Courier {
                     return;
                 };
                 let note = Note {
-                    kind: Kind::Call,
+                    is_call: true,
+                    mentions: Mentioned::default(),
                     from: user.shown_name().to_owned(),
                     text: String::new(),
                     message: None,
@@ -195,7 +211,7 @@ impl Courier {
                 let slot = Slot {
                     user: recipient.user_id,
                     room: id,
-                    is_call: note.kind == Kind::Call,
+                    kind: note.kind_for(recipient.user_id),
                 };
                 self.keep(slot, &note);
             }
@@ -272,8 +288,8 @@ impl Courier {
         if let Some(told) = self.told.get_mut(&slot) {
             told.quiet_until = Some(Instant::now() + QUIET);
         }
-        let payload: Arc<[u8]> = payload(slot.room, &room.name, &note).into();
-        let topic = format!("{} {} {}", slot.user, slot.room, slot.is_call);
+        let payload: Arc<[u8]> = payload(slot.kind, slot.room, &room.name, &note).into();
+        let topic = format!("{} {} {:?}", slot.user, slot.room, slot.kind);
         let topic = self.app.push.vapid.topic(&topic);
         let subscriptions = match self.app.store.push_subscriptions(slot.user, now()).await {
             Ok(subscriptions) => subscriptions,
@@ -294,9 +310,9 @@ impl Courier {
                 host: host.into(),
                 payload: Arc::clone(&payload),
                 topic: topic.clone(),
-                urgency: match room.is_direct || slot.is_call {
-                    true => Urgency::High,
-                    false => Urgency::Normal,
+                urgency: match slot.kind {
+                    Kind::Message if !room.is_direct => Urgency::Normal,
+                    _ => Urgency::High,
                 },
                 until: note.until,
                 failures: 0,
@@ -310,7 +326,7 @@ impl Courier {
         }
         let call = || self.app.hub.call_state(slot.room);
         let took_part = |user| call().active().any(|member| member.user_id == user);
-        slot.is_call && (!call().is_active() || took_part(slot.user))
+        note.is_call && (!call().is_active() || took_part(slot.user))
     }
 }
 
@@ -322,7 +338,9 @@ fn concerns(note: &Note, room: &PushRoom, recipient: &PushRecipient) -> bool {
             recipient.last_read_id < message
                 && match recipient.settings.messages {
                     PushMessages::All => true,
-                    PushMessages::Mentions => room.is_direct,
+                    PushMessages::Mentions => {
+                        room.is_direct || note.mentions.names(recipient.user_id)
+                    }
                     PushMessages::None => false,
                 }
         }
@@ -342,11 +360,11 @@ pub(super) fn excerpt(content: &str) -> String {
     }
 }
 
-fn payload(room: RoomId, name: &str, note: &Note) -> Vec<u8> {
+fn payload(kind: Kind, room: RoomId, name: &str, note: &Note) -> Vec<u8> {
     let mut text = note.text.clone();
     loop {
         let payload = Payload {
-            r#type: note.kind,
+            r#type: kind,
             room_id: room,
             room_name: name,
             from: &note.from,
@@ -380,13 +398,14 @@ mod tests {
     #[test]
     fn the_longest_names_and_the_worst_text_fit() {
         let note = Note {
-            kind: Kind::Message,
+            is_call: false,
+            mentions: Mentioned::default(),
             from: "\u{1F600}".repeat(150),
             text: "\u{1}".repeat(EXCERPT),
             message: Some(i64::MAX),
             until: Instant::now(),
         };
-        let written = payload(i64::MAX, &"\u{1F600}".repeat(255), &note);
+        let written = payload(Kind::Message, i64::MAX, &"\u{1F600}".repeat(255), &note);
         assert!(written.len() <= seal::MAX_PAYLOAD, "{}", written.len());
         let json: serde_json::Value = serde_json::from_slice(&written).unwrap();
         assert!(!json["text"].as_str().unwrap().is_empty());

@@ -75,6 +75,20 @@ struct MessageNews {
     from: String,
     /// Its beginning.
     text: String,
+    mentions: Mentioned,
+}
+
+/// Whom a message names.
+#[derive(Debug, Default)]
+struct Mentioned {
+    users: Vec<UserId>,
+    all: bool,
+}
+
+impl Mentioned {
+    fn names(&self, user: UserId) -> bool {
+        self.all || self.users.contains(&user)
+    }
 }
 
 /// What is shared between those who have news, those who subscribe and the task that sends.
@@ -164,6 +178,10 @@ impl Push {
             author: message.author.id,
             from: message.author.shown_name().to_owned(),
             text: courier::excerpt(&message.content),
+            mentions: Mentioned {
+                users: message.mentions.clone(),
+                all: message.mentions_all,
+            },
         }));
     }
 
