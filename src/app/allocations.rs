@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moznods_storage::RelayOwner;
+use moznods_storage::{AuditTarget, RelayOwner, UserId};
 use moznods_turn::auth::Owner;
 use moznods_turn::net::{Relay, Unanswered};
-use moznods_turn::server::{AllocationInfo, Which};
+use moznods_turn::server::{AllocationInfo, AllocationName, Which};
+use serde_json::json;
 
+use super::audit::{Action, Actor};
 use super::{App, Refusal, Result};
 
 /// For all workers of the relay to answer.
@@ -66,13 +68,33 @@ impl App {
         Ok(seen.collect())
     }
 
-    /// How many ended; who had them may make new ones.
-    pub async fn kill_allocations(&self, which: Which) -> Result<usize> {
-        self.ask_relay(move |relay| relay.kill(which, WAIT)).await
+    /// Who had it may make a new one.
+    pub async fn kill_allocation(&self, by: Actor<'_>, name: AllocationName) -> Result<()> {
+        let all = self.allocations(None).await?;
+        let found = all.iter().find(|live| live.info.name == name);
+        let live = found.ok_or(Refusal::NotFound)?;
+        let details = json!({"owner": live.owner_name, "username": live.info.username});
+        let target = AuditTarget::Allocation(name.to_string());
+        self.note(by, Action::AllocationEnd, target, details)
+            .await?;
+        match self.kill(Which::One(name)).await? {
+            0 => Err(Refusal::NotFound.into()),
+            _ => Ok(()),
+        }
     }
 
-    pub async fn kill_owner(&self, owner: RelayOwner) -> Result<usize> {
-        self.kill_allocations(Which::AllOf(number_of(owner))).await
+    /// Of one user; how many there were.
+    pub async fn kill_allocations_of(&self, by: Actor<'_>, user: UserId) -> Result<usize> {
+        self.relay().ok_or(Refusal::RelayNotRunning)?;
+        let target = AuditTarget::User(user);
+        self.note(by, Action::AllocationEndAll, target, json!({}))
+            .await?;
+        let owner = number_of(RelayOwner::User(user));
+        self.kill(Which::AllOf(owner)).await
+    }
+
+    async fn kill(&self, which: Which) -> Result<usize> {
+        self.ask_relay(move |relay| relay.kill(which, WAIT)).await
     }
 
     /// What people call those who relay.

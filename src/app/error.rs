@@ -76,6 +76,9 @@ pub enum Problem {
     Uses(usize),
     /// A time that is over.
     Past,
+    NotATime,
+    /// That is noted.
+    NoSuchAction,
 }
 
 impl Problem {
@@ -119,6 +122,8 @@ impl Problem {
             Problem::OneCursor => ("field_one_cursor", None),
             Problem::Uses(limit) => ("field_uses", Some(limit)),
             Problem::Past => ("field_past", None),
+            Problem::NotATime => ("field_not_a_time", None),
+            Problem::NoSuchAction => ("field_no_such_action", None),
         }
     }
 

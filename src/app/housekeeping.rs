@@ -15,6 +15,9 @@ impl App {
             if let Err(error) = self.store.sweep_invitations(now()).await {
                 tracing::warn!(%error, "cannot forget invitations that have ended");
             }
+            if let Err(error) = self.sweep_audit_log().await {
+                tracing::warn!(%error, "cannot forget what was noted long ago");
+            }
         }
     }
 }

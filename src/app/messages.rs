@@ -1,10 +1,13 @@
 //! Messages: sending, changing, reading and reacting, and what the others in the room are told.
 
 use moznods_storage::{
-    Cursor, Deleter, Listing, Message, MessageEdit, MessageId, NewMentions, NewMessage, Page,
-    RoomId, Sent, User, Window,
+    AuditTarget, Cursor, Deleter, Listing, Message, MessageEdit, MessageId, NewMentions,
+    NewMessage, Page, RoomId, Sent, User, Window,
 };
+use serde_json::json;
 
+use super::audit::{Action, Person};
+use super::moderation::in_room;
 use super::roles::Act;
 use super::{App, Error, Problem, Refusal, Result, limits, mentions, now};
 use crate::config::MentionAll;
@@ -109,16 +112,26 @@ impl App {
         Ok(edited.ok_or(Refusal::NotFound)?)
     }
 
-    pub async fn delete_message(&self, user: &User, message: MessageId) -> Result<()> {
+    pub async fn delete_message(&self, by: Person<'_>, message: MessageId) -> Result<()> {
+        let user = by.user;
         let found = self.message(user, message).await?;
-        let by = if found.author.id == user.id {
-            Deleter::Author(user.id)
+        let author = &found.author;
+        let deleted = if author.id == user.id {
+            let own = Deleter::Author(user.id);
+            self.store.delete_message(message, own).await?
         } else {
             let act = Act::DeleteMessages;
-            let against = self.may_against(user, found.room_id, act, found.author.id);
-            Deleter::By(against.await?.right)
+            let against = self.may_against(user, found.room_id, act, author.id);
+            let allowed = against.await?;
+            let mut details = in_room(&allowed.room);
+            details["author_id"] = json!(author.id);
+            details["author"] = json!(author.username);
+            let target = AuditTarget::Message(message);
+            let store = self.noting(by.into(), Action::MessageDelete, target, details);
+            let by = Deleter::By(allowed.right);
+            store.delete_message(message, by).await?
         };
-        match self.store.delete_message(message, by).await? {
+        match deleted {
             true => Ok(()),
             false => Err(Refusal::NotFound.into()),
         }

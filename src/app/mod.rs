@@ -4,6 +4,7 @@
 mod access;
 mod accounts;
 mod allocations;
+mod audit;
 mod calls;
 mod directory;
 mod error;
@@ -52,6 +53,7 @@ pub use accounts::{
     device_name,
 };
 pub use allocations::LiveAllocation;
+pub use audit::{Actor, Person, WantedAudit};
 pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use files::{AvatarChange, Claim, Content, Incoming};
 pub use invitations::Preview;

@@ -1,7 +1,11 @@
 //! Moderators, removal, bans, and rooms that go to another owner.
 
-use moznods_storage::{Ban, Listing, Page, Participant, Role, Room, RoomId, User, UserId};
+use moznods_storage::{
+    AuditTarget, Ban, Listing, Page, Participant, Role, Room, RoomId, User, UserId, UserKey,
+};
+use serde_json::{Value, json};
 
+use super::audit::{Action, Person};
 use super::roles::{Act, Allowed};
 use super::{App, Error, Problem, Refusal, Result, limits, names, now};
 
@@ -9,32 +13,45 @@ impl App {
     /// Makes a participant a moderator, or a member again.
     pub async fn appoint(
         &self,
-        user: &User,
+        by: Person<'_>,
         room: RoomId,
         whom: UserId,
         role: Role,
     ) -> Result<(Room, Participant)> {
         let Allowed {
             room: found, right, ..
-        } = self.may_against(user, room, Act::Appoint, whom).await?;
-        let participant = self.store.set_role(room, right, whom, role).await?;
+        } = self.may_against(by.user, room, Act::Appoint, whom).await?;
+        let mut details = in_room(&found);
+        details["role"] = json!(match role {
+            Role::Moderator => "moderator",
+            _ => "member",
+        });
+        let target = AuditTarget::User(whom);
+        let store = self.noting(by.into(), Action::MemberRole, target, details);
+        let participant = store.set_role(room, right, whom, role).await?;
         Ok((found, participant))
     }
 
     /// Makes another participant the owner.
-    pub async fn transfer_room(&self, user: &User, room: RoomId, whom: UserId) -> Result<()> {
-        let right = self.may(user, room, Act::Transfer).await?.right;
-        if whom == user.id {
+    pub async fn transfer_room(&self, by: Person<'_>, room: RoomId, whom: UserId) -> Result<()> {
+        let right = self.may(by.user, room, Act::Transfer).await?.right;
+        if whom == by.user.id {
             return Err(Error::field("user_id", Problem::NotOneself));
         }
-        Ok(self.store.transfer_room(room, right, whom, now()).await?)
+        let to = self.store.user(UserKey::Id(whom)).await?;
+        let details = json!({"to_id": whom, "to": to.map(|user| user.username)});
+        let target = AuditTarget::Room(room);
+        let store = self.noting(by.into(), Action::RoomTransfer, target, details);
+        Ok(store.transfer_room(room, right, whom, now()).await?)
     }
 
     /// Removes one who is less in the room than `user`.
-    pub async fn remove(&self, user: &User, room: RoomId, whom: UserId) -> Result<()> {
-        let allowed = self.may_against(user, room, Act::Remove, whom).await?;
-        let removing = self.store.remove_participant(room, allowed.right, whom);
-        if !removing.await? {
+    pub async fn remove(&self, by: Person<'_>, room: RoomId, whom: UserId) -> Result<()> {
+        let allowed = self.may_against(by.user, room, Act::Remove, whom).await?;
+        let details = in_room(&allowed.room);
+        let target = AuditTarget::User(whom);
+        let store = self.noting(by.into(), Action::MemberRemove, target, details);
+        if !store.remove_participant(room, allowed.right, whom).await? {
             return Err(Refusal::NotFound.into());
         }
         Ok(())
@@ -46,25 +63,43 @@ impl App {
     }
 
     /// Whether he takes part or not.
-    pub async fn ban(&self, user: &User, room: RoomId, whom: UserId, reason: &str) -> Result<()> {
-        let right = self.may_against(user, room, Act::Ban, whom).await?.right;
-        if whom == user.id {
+    pub async fn ban(
+        &self,
+        by: Person<'_>,
+        room: RoomId,
+        whom: UserId,
+        reason: &str,
+    ) -> Result<()> {
+        let allowed = self.may_against(by.user, room, Act::Ban, whom).await?;
+        if whom == by.user.id {
             return Err(Error::field("user_id", Problem::NotOneself));
         }
         let reason = reason.trim();
         if let Some(problem) = names::check(reason, limits::BAN_REASON) {
             return Err(Error::field("reason", problem));
         }
-        let banning = self.store.ban(room, right, whom, reason.to_owned(), now());
+        let mut details = in_room(&allowed.room);
+        details["reason"] = json!(reason);
+        let target = AuditTarget::User(whom);
+        let store = self.noting(by.into(), Action::MemberBan, target, details);
+        let banning = store.ban(room, allowed.right, whom, reason.to_owned(), now());
         banning.await?;
         Ok(())
     }
 
-    pub async fn lift_ban(&self, user: &User, room: RoomId, whom: UserId) -> Result<()> {
-        let right = self.may(user, room, Act::Ban).await?.right;
-        match self.store.lift_ban(room, right, whom).await? {
+    pub async fn lift_ban(&self, by: Person<'_>, room: RoomId, whom: UserId) -> Result<()> {
+        let allowed = self.may(by.user, room, Act::Ban).await?;
+        let details = in_room(&allowed.room);
+        let target = AuditTarget::User(whom);
+        let store = self.noting(by.into(), Action::MemberUnban, target, details);
+        match store.lift_ban(room, allowed.right, whom).await? {
             true => Ok(()),
             false => Err(Refusal::NotFound.into()),
         }
     }
+}
+
+/// Where something is done over somebody, for the note of it.
+pub(super) fn in_room(room: &Room) -> Value {
+    json!({"room_id": room.id, "room": room.name})
 }

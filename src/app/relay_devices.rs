@@ -4,10 +4,14 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use moznods_storage::{DeviceKeys, NewRelayDevice, RelayDevice, RelayOwner, StorageError};
+use moznods_storage::{
+    AuditTarget, DeviceKeys, NewRelayDevice, RelayDevice, RelayOwner, StorageError,
+};
 use moznods_turn::auth::{Claim, Credential, Key, PasswordAlgorithm, userhash};
+use serde_json::json;
 
 use super::allocations::number_of;
+use super::audit::{Action, Actor};
 use super::{App, Error, now, random_text};
 use crate::config::Secret;
 
@@ -56,6 +60,7 @@ impl App {
     /// The password is made when none is given.
     pub async fn add_relay_device(
         &self,
+        by: Actor<'_>,
         name: &str,
         password: Option<String>,
     ) -> Result<Secret, DeviceError> {
@@ -84,7 +89,9 @@ impl App {
             },
             created_at: now(),
         };
-        self.store.add_relay_device(new).await?;
+        let target = AuditTarget::RelayDevice(name.to_owned());
+        let store = self.noting(by, Action::RelayDeviceAdd, target, json!({}));
+        store.add_relay_device(new).await?;
         self.refresh_relay_devices().await?;
         Ok(Secret::new(password))
     }
@@ -95,8 +102,10 @@ impl App {
     }
 
     /// Ends the account, and all that is relayed for it.
-    pub async fn remove_relay_device(&self, name: &str) -> Result<(), DeviceError> {
-        self.store.remove_relay_device(name.to_owned()).await?;
+    pub async fn remove_relay_device(&self, by: Actor<'_>, name: &str) -> Result<(), DeviceError> {
+        let target = AuditTarget::RelayDevice(name.to_owned());
+        let store = self.noting(by, Action::RelayDeviceRemove, target, json!({}));
+        store.remove_relay_device(name.to_owned()).await?;
         Ok(self.refresh_relay_devices().await?)
     }
 

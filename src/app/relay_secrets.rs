@@ -4,10 +4,14 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use moznods_storage::{NewRelaySecret, RelayOwner, RelaySecret, SecretText, StorageError};
+use moznods_storage::{
+    AuditTarget, NewRelaySecret, RelayOwner, RelaySecret, SecretText, StorageError,
+};
 use moznods_turn::auth::{Claim, Credential, Owner, Refusal};
+use serde_json::json;
 
 use super::allocations::number_of;
+use super::audit::{Action, Actor};
 use super::{App, Error, now, random_text, relay};
 use crate::config::Secret;
 
@@ -43,6 +47,7 @@ impl App {
     /// them; `None`: nothing does.
     pub async fn add_relay_secret(
         &self,
+        by: Actor<'_>,
         name: &str,
         max_allocations: Option<u32>,
         max_bytes_per_month: Option<i64>,
@@ -59,7 +64,13 @@ impl App {
             max_bytes_per_month,
             created_at: now(),
         };
-        self.store.add_relay_secret(new).await?;
+        let details = json!({
+            "max_allocations": max_allocations,
+            "max_bytes_per_month": max_bytes_per_month,
+        });
+        let target = AuditTarget::RelaySecret(name.to_owned());
+        let store = self.noting(by, Action::RelaySecretAdd, target, details);
+        store.add_relay_secret(new).await?;
         self.refresh_relay_secrets().await?;
         Ok(Secret::new(secret))
     }
@@ -73,13 +84,15 @@ impl App {
     /// expired by then.
     pub async fn rotate_relay_secret(
         &self,
+        by: Actor<'_>,
         name: &str,
         keep: Duration,
     ) -> Result<Secret, SecretError> {
         let secret = random_text::<32>()?;
         let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
         let text = SecretText(secret.clone());
-        self.store
+        let target = AuditTarget::RelaySecret(name.to_owned());
+        self.noting(by, Action::RelaySecretRotate, target, json!({}))
             .rotate_relay_secret(name.to_owned(), text, now().saturating_add(keep))
             .await?;
         self.refresh_relay_secrets().await?;
@@ -87,8 +100,10 @@ impl App {
     }
 
     /// Ends a secret, and all that is relayed for its users.
-    pub async fn revoke_relay_secret(&self, name: &str) -> Result<(), SecretError> {
-        self.store.revoke_relay_secret(name.to_owned()).await?;
+    pub async fn revoke_relay_secret(&self, by: Actor<'_>, name: &str) -> Result<(), SecretError> {
+        let target = AuditTarget::RelaySecret(name.to_owned());
+        let store = self.noting(by, Action::RelaySecretRevoke, target, json!({}));
+        store.revoke_relay_secret(name.to_owned()).await?;
         Ok(self.refresh_relay_secrets().await?)
     }
 

@@ -1,10 +1,13 @@
 //! Rooms: who sees, enters, leaves and changes them, and what the others are told of it.
 
 use moznods_storage::{
-    Admission, Listing, Mute, NewRoom, Page, Participant, Right, Room, RoomChange, RoomId,
-    RoomLimits, RoomView, Timestamp, User, UserId, UserKey,
+    Admission, AuditTarget, Listing, Mute, NewRoom, Page, Participant, Right, Room, RoomChange,
+    RoomId, RoomLimits, RoomView, Timestamp, User, UserId, UserKey,
 };
+use serde_json::{Map, json};
 
+use super::audit::{Action, Person};
+use super::moderation::in_room;
 use super::roles::{Act, Allowed};
 use super::{App, Error, Problem, Refusal, Result, limits, names, now};
 
@@ -79,10 +82,11 @@ impl App {
 
     pub async fn change_room(
         &self,
-        user: &User,
+        by: Person<'_>,
         room: RoomId,
         wanted: WantedRoom<'_>,
     ) -> Result<RoomSeen> {
+        let user = by.user;
         let mut acts = Vec::new();
         // What changes nothing else was always the owner's.
         if wanted.name.is_some() || wanted.topic.is_none() && wanted.is_public.is_none() {
@@ -107,14 +111,28 @@ impl App {
             is_public: wanted.is_public,
         };
         if let Some(right) = strictest {
-            self.store.change_room(room, right, change, now()).await?;
+            let mut details = Map::new();
+            if let Some(name) = &change.name {
+                details.insert("name".to_owned(), json!(name));
+            }
+            if let Some(topic) = &change.topic {
+                details.insert("topic".to_owned(), json!(topic));
+            }
+            if let Some(is_public) = change.is_public {
+                details.insert("is_public".to_owned(), json!(is_public));
+            }
+            let target = AuditTarget::Room(room);
+            let store = self.noting(by.into(), Action::RoomChange, target, details.into());
+            store.change_room(room, right, change, now()).await?;
         }
         self.room(user, room).await
     }
 
-    pub async fn delete_room(&self, user: &User, room: RoomId) -> Result<()> {
-        let allowed = self.may(user, room, Act::Delete).await?;
-        Ok(self.store.delete_room(room, allowed.right).await?)
+    pub async fn delete_room(&self, by: Person<'_>, room: RoomId) -> Result<()> {
+        let allowed = self.may(by.user, room, Act::Delete).await?;
+        let target = AuditTarget::Room(room);
+        let store = self.noting(by.into(), Action::RoomDelete, target, json!({}));
+        Ok(store.delete_room(room, allowed.right).await?)
     }
 
     /// Entering by number: public rooms only.
@@ -183,26 +201,43 @@ impl App {
 
     pub async fn add_participant(
         &self,
-        user: &User,
+        by: Person<'_>,
         room: RoomId,
         whom: UserKey,
     ) -> Result<(Room, Participant)> {
         let Allowed {
             room: found, right, ..
-        } = self.may(user, room, Act::Add).await?;
+        } = self.may(by.user, room, Act::Add).await?;
         let whom = self.store.user(whom).await?.ok_or(Refusal::NotFound)?;
-        match self.enter(room, whom.id, Admission::By(right)).await? {
+        let details = in_room(&found);
+        let target = AuditTarget::User(whom.id);
+        let adding = self
+            .noting(by.into(), Action::MemberAdd, target, details)
+            .add_participant(
+                room,
+                whom.id,
+                Admission::By(right),
+                self.room_limits(),
+                now(),
+            )
+            .await?;
+        match adding {
             Some(participant) => Ok((found, participant)),
             None => Err(Refusal::AlreadyParticipant.into()),
         }
     }
 
     /// By the owner; see [`Self::remove`] for what moderators may.
-    pub async fn remove_participant(&self, user: &User, room: RoomId, whom: UserKey) -> Result<()> {
+    pub async fn remove_participant(
+        &self,
+        by: Person<'_>,
+        room: RoomId,
+        whom: UserKey,
+    ) -> Result<()> {
         // Whoever may add may take back by the same face of the API.
-        self.may(user, room, Act::Add).await?;
+        self.may(by.user, room, Act::Add).await?;
         let whom = self.store.user(whom).await?.ok_or(Refusal::NotFound)?;
-        self.remove(user, room, whom.id).await
+        self.remove(by, room, whom.id).await
     }
 
     pub(super) async fn existing(&self, room: RoomId) -> Result<Room> {

@@ -10,7 +10,7 @@ use moznods_storage::Missing;
 
 use super::user::read_line;
 use super::{Failure, Outcome, open_app, say};
-use crate::app::App;
+use crate::app::{Actor, App};
 use crate::config::Config;
 use crate::i18n::{self, Lang};
 
@@ -112,7 +112,7 @@ impl Relay {
         }
         let app = open_app(config, Missing::Refuse).await?;
         remove(&app).await;
-        let made = app.add_relay_device(DEVICE, None).await;
+        let made = app.add_relay_device(Actor::CommandLine, DEVICE, None).await;
         let password = made.map_err(|why| Failure::Device {
             name: DEVICE.to_owned(),
             why,
@@ -169,5 +169,5 @@ impl Relay {
 
 /// It may not be there.
 async fn remove(app: &App) {
-    let _ = app.remove_relay_device(DEVICE).await;
+    let _ = app.remove_relay_device(Actor::CommandLine, DEVICE).await;
 }

@@ -1,6 +1,7 @@
 //! The command line: what the administrator may say, and how it ends (0: done; 2: a setting, a port, the data
 //! directory or the usage is wrong; 1: anything else). An error is one line on stderr.
 
+mod audit;
 mod bench;
 mod control;
 mod data;
@@ -53,6 +54,8 @@ enum Command {
     /// Measure what this machine carries
     #[command(subcommand)]
     Bench(bench::Command),
+    /// List what administrators, owners and moderators have done over others
+    Audit(audit::Audit),
     /// Look at the settings in force
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -209,6 +212,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Serve => runtime.block_on(serve::run(config, settings, cli.flags)),
         Command::User(command) => runtime.block_on(user::run(config, command)),
         Command::Turn(command) => runtime.block_on(turn::run(config, command)),
+        Command::Audit(audit) => runtime.block_on(audit.run(config)),
         Command::Bench(command) => {
             let outcome = runtime.block_on(bench::run(config, command));
             // A load that was broken off is not waited for.

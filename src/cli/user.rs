@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use moznods_storage::Missing;
 
 use super::{Failure, Outcome, open_app, say};
-use crate::app::NewAccount;
+use crate::app::{Actor, NewAccount};
 use crate::config::Config;
 use crate::wire::ResetLinkJson;
 
@@ -109,39 +109,42 @@ pub async fn run(config: Config, command: Command) -> Outcome {
     let app = open_app(config, missing).await?;
     match command {
         Command::Add(add) => {
-            let user = app.add_user(add.account(&password), add.admin).await?;
+            let user = app
+                .add_user(Actor::CommandLine, add.account(&password), add.admin)
+                .await?;
             say(format_args!("Added {} (id {}).", user.username, user.id))?;
         }
         Command::List { json } => list(&app.users().await?, json)?,
         Command::Block { name } => {
             let user = app.user_named(&name).await?;
-            app.set_blocked(&user, true).await?;
+            app.set_blocked(Actor::CommandLine, &user, true).await?;
             say(format_args!("Blocked {}.", user.username))?;
         }
         Command::Unblock { name } => {
             let user = app.user_named(&name).await?;
-            app.set_blocked(&user, false).await?;
+            app.set_blocked(Actor::CommandLine, &user, false).await?;
             say(format_args!("Unblocked {}.", user.username))?;
         }
         Command::Logout { name } => {
             let user = app.user_named(&name).await?;
-            app.log_out_everywhere(user.id).await?;
+            app.end_all_sign_ins(Actor::CommandLine, user.id).await?;
             say(format_args!("Signed {} out everywhere.", user.username))?;
         }
         Command::Passwd { name, .. } => {
             let user = app.user_named(&name).await?;
-            app.set_password(&user, password).await?;
+            app.set_password(Actor::CommandLine, &user, password)
+                .await?;
             say(format_args!("Set the password of {}.", user.username))?;
         }
         Command::ResetLink { name } => {
             let user = app.user_named(&name).await?;
-            let (token, expires_at) = app.make_reset_link(user.id).await?;
+            let (token, expires_at) = app.make_reset_link(Actor::CommandLine, user.id).await?;
             let server = app.config.url_at(app.config.http.listen);
             say(ResetLinkJson::new(&server, &token, expires_at).url)?;
         }
         Command::TotpOff { name } => {
             let user = app.user_named(&name).await?;
-            app.switch_totp_off(&user).await?;
+            app.switch_totp_off(Actor::CommandLine, &user).await?;
             say(format_args!(
                 "Switched the second factor of {} off.",
                 user.username
@@ -149,7 +152,7 @@ pub async fn run(config: Config, command: Command) -> Outcome {
         }
         Command::Delete { name } => {
             let user = app.user_named(&name).await?;
-            app.delete_user(&user).await?;
+            app.delete_user(Actor::CommandLine, &user).await?;
             say(format_args!("Deleted {}.", user.username))?;
         }
     }

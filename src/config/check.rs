@@ -10,7 +10,7 @@ use moznods_turn::server::Config as RelayConfig;
 use super::{
     Accounts, AllowedOrigins, Chat, Config, ConfigError, Directory, ExternalAddr, ExternalIp, Http,
     Ice, Limits, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, TurnTls,
-    alternate, files, host_of, oidc,
+    alternate, audit, files, host_of, oidc,
 };
 
 /// Bytes per second; a voice call takes about as much.
@@ -230,6 +230,7 @@ impl Config {
                 )?,
                 allow_private: settings.list("push.allow_private", network, NETWORKS)?,
             },
+            audit: audit::parse(settings)?,
             log: Log {
                 format: settings.get(
                     "log.format",

@@ -273,6 +273,11 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Networks in which push services may be although they are not public, as CIDR",
     ),
+    key(
+        "audit.keep_days",
+        "365",
+        "Days for which it is kept what administrators, owners and moderators have done over others; 0: for ever",
+    ),
     key("log.format", "human", "human or json"),
     key(
         "log.level",

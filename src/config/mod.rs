@@ -5,6 +5,7 @@
 //! where, `check` makes of it the [`Config`] of this file. What the settings mean is left to those who use them.
 
 mod alternate;
+mod audit;
 mod check;
 mod files;
 mod keys;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use alternate::Alternate;
+pub use audit::Audit;
 pub use files::{Files, TypePattern};
 pub use layers::{Flags, Settings};
 pub use oidc::{Oidc, is_provider_url};
@@ -66,6 +68,7 @@ pub struct Config {
     pub files: Files,
     pub limits: Limits,
     pub push: Push,
+    pub audit: Audit,
     pub log: Log,
 }
 

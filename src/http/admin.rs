@@ -6,8 +6,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use moznods_storage::RelayOwner;
-use moznods_turn::server::Which;
+use moznods_storage::{RelayOwner, UserId};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use std::sync::Arc;
 use super::error::{ApiError, ApiResult};
 use super::extract::{Asked, Head, Id, Segment, SignedIn};
 use super::{Edge, Routes, State, client, to_the_end};
-use crate::app::{Error, Problem, Refusal};
-use crate::wire::{AllocationJson, ResetLinkJson, UsageJson};
+use crate::app::{Actor, Error, Problem, Refusal, WantedAudit};
+use crate::wire::{AllocationJson, AuditLogJson, Moment, ResetLinkJson, UsageJson};
 
 /// Here and at the control socket.
 pub fn routes() -> Routes {
@@ -31,6 +30,7 @@ pub fn routes() -> Routes {
         ),
         ("/api/admin/relay/usage/", get(usage)),
         ("/api/admin/users/{id}/reset-link/", post(reset_link)),
+        ("/api/admin/audit/", get(audit_log)),
     ]
 }
 
@@ -39,20 +39,29 @@ pub fn routes() -> Routes {
 pub struct Console;
 
 /// Somebody who may administer.
-pub struct Admin;
+pub struct Admin(Option<SignedIn>);
+
+impl Admin {
+    fn actor(&self) -> Actor<'_> {
+        match &self.0 {
+            Some(by) => by.person().into(),
+            None => Actor::CommandLine,
+        }
+    }
+}
 
 impl FromRequestParts<Arc<Edge>> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
         if parts.extensions.get::<Console>().is_some() {
-            return Ok(Admin);
+            return Ok(Admin(None));
         }
         let by = SignedIn::from_request_parts(parts, edge).await?;
         if !by.user.is_admin {
             return Err(Refusal::AdminOnly.into());
         }
-        Ok(Admin)
+        Ok(Admin(Some(by)))
     }
 }
 
@@ -63,30 +72,29 @@ pub struct Of {
 }
 
 impl Of {
-    async fn owner(&self, edge: &Edge) -> ApiResult<Option<RelayOwner>> {
+    async fn user(&self, edge: &Edge) -> ApiResult<Option<UserId>> {
         match &self.user {
-            Some(name) => Ok(Some(RelayOwner::User(edge.app.user_named(name).await?.id))),
+            Some(name) => Ok(Some(edge.app.user_named(name).await?.id)),
             None => Ok(None),
         }
     }
 }
 
 pub async fn allocations(edge: State, _: Admin, Asked(of): Asked<Of>) -> ApiResult<Response> {
-    let found = edge.app.allocations(of.owner(&edge).await?).await?;
+    let owner = of.user(&edge).await?.map(RelayOwner::User);
+    let found = edge.app.allocations(owner).await?;
     let shown: Vec<_> = found.iter().map(AllocationJson::new).collect();
     Ok(Json(shown).into_response())
 }
 
 pub async fn kill_allocation(
     edge: State,
-    _: Admin,
+    by: Admin,
     Segment(name): Segment,
 ) -> ApiResult<StatusCode> {
     let name = name.parse().map_err(|_| Refusal::NotFound)?;
-    match edge.app.kill_allocations(Which::One(name)).await? {
-        0 => Err(Refusal::NotFound.into()),
-        _ => Ok(StatusCode::NO_CONTENT),
-    }
+    edge.app.kill_allocation(by.actor(), name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Of which month; of this one otherwise.
@@ -106,21 +114,61 @@ pub async fn usage(edge: State, _: Admin, Asked(asked): Asked<In>) -> ApiResult<
 }
 
 /// All of one owner; who is meant must be said.
-pub async fn kill_allocations(edge: State, _: Admin, Asked(of): Asked<Of>) -> ApiResult<Response> {
-    let owner = of.owner(&edge).await?;
-    let owner = owner.ok_or_else(|| Error::field("user", Problem::Required))?;
-    let ended = edge.app.kill_owner(owner).await?;
+pub async fn kill_allocations(edge: State, by: Admin, Asked(of): Asked<Of>) -> ApiResult<Response> {
+    let user = of.user(&edge).await?;
+    let user = user.ok_or_else(|| Error::field("user", Problem::Required))?;
+    let ended = edge.app.kill_allocations_of(by.actor(), user).await?;
     Ok(Json(json!({"ended": ended})).into_response())
 }
 
 /// A link for a new password, which the administrator passes on.
 pub async fn reset_link(
     edge: State,
-    _: Admin,
+    by: Admin,
     Head(head): Head,
     Id(id): Id,
 ) -> ApiResult<Response> {
-    let (token, expires_at) = edge.app.make_reset_link(id).await?;
+    let (token, expires_at) = edge.app.make_reset_link(by.actor(), id).await?;
     let server = client::base_url(&edge, &head);
     Ok(Json(ResetLinkJson::new(&server, &token, expires_at)).into_response())
+}
+
+/// Of the log of what was done over others; all of it is left out that says nothing.
+#[derive(Deserialize)]
+pub struct OfLog {
+    actor: Option<String>,
+    action: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    before: Option<String>,
+    limit: Option<String>,
+}
+
+pub async fn audit_log(edge: State, _: Admin, Asked(of): Asked<OfLog>) -> ApiResult<Response> {
+    const DEFAULT_LIMIT: i64 = 50;
+    const MAX_LIMIT: i64 = 500;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let number = |field, text: Option<String>| {
+        let number = given(text).map(|text| text.parse::<i64>().ok().filter(|number| *number > 0));
+        number.map_or(Ok(None), |number| match number {
+            Some(number) => Ok(Some(number)),
+            None => Err(Error::field(field, Problem::Number)),
+        })
+    };
+    let time = |field, text: Option<String>| {
+        let time = given(text).map(|text| text.parse()).transpose();
+        let time = time.map_err(|_| Error::field(field, Problem::NotATime))?;
+        Ok::<_, Error>(time.map(|Moment(time)| time))
+    };
+    let limit = number("limit", of.limit)?;
+    let wanted = WantedAudit {
+        actor: given(of.actor),
+        action: given(of.action),
+        since: time("since", of.since)?,
+        until: time("until", of.until)?,
+        before: number("before", of.before)?,
+    };
+    let limit = limit.map_or(DEFAULT_LIMIT, |limit| limit.min(MAX_LIMIT));
+    let (entries, more) = edge.app.audit_log(wanted, limit).await?;
+    Ok(Json(AuditLogJson::new(&entries, more)).into_response())
 }

@@ -1,5 +1,6 @@
 //! What handlers take from a request; whatever is wrong with it is refused here in the API's own shape.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,28 +17,41 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, ApiResult};
 use super::{Edge, client};
-use crate::app::Refusal;
+use crate::app::{Person, Refusal};
 use crate::wire::{MAX_DEPTH, nests_deeper};
 
 /// The user behind `Authorization: Token <key>` (or `Bearer`), and the key of his sign-in.
 pub struct SignedIn {
     pub user: User,
     pub sign_in: TokenHash,
+    /// From where he asks.
+    pub address: IpAddr,
 }
 
 impl FromRequestParts<Arc<Edge>> for SignedIn {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
-        Self::by(edge, &parts.headers).await
+        Self::by(edge, parts).await
     }
 }
 
 impl SignedIn {
-    pub async fn by(edge: &Edge, headers: &HeaderMap) -> ApiResult<Self> {
-        let token = token(headers).ok_or(Refusal::AuthenticationRequired)?;
+    pub async fn by(edge: &Edge, parts: &Parts) -> ApiResult<Self> {
+        let token = token(&parts.headers).ok_or(Refusal::AuthenticationRequired)?;
         let (user, sign_in) = edge.app.authenticate(token).await?;
-        Ok(SignedIn { user, sign_in })
+        Ok(SignedIn {
+            user,
+            sign_in,
+            address: client::address(edge, parts),
+        })
+    }
+
+    pub fn person(&self) -> Person<'_> {
+        Person {
+            user: &self.user,
+            address: self.address,
+        }
     }
 }
 

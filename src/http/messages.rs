@@ -153,7 +153,7 @@ pub async fn edit(
 }
 
 pub async fn delete(edge: State, Writing(by): Writing, Id(message): Id) -> ApiResult<StatusCode> {
-    edge.app.delete_message(&by.user, message).await?;
+    edge.app.delete_message(by.person(), message).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

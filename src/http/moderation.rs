@@ -48,7 +48,7 @@ pub async fn appoint(
         Some(AppointedRole::Member) => Role::Member,
         None => return Err(Error::field("role", Problem::Required).into()),
     };
-    let (room, participant) = edge.app.appoint(&by.user, room, user, role).await?;
+    let (room, participant) = edge.app.appoint(by.person(), room, user, role).await?;
     Ok(Json(ParticipantJson::new(&room, &participant)).into_response())
 }
 
@@ -57,7 +57,7 @@ pub async fn remove(
     Writing(by): Writing,
     Ids([room, user]): Ids,
 ) -> ApiResult<StatusCode> {
-    edge.app.remove(&by.user, room, user).await?;
+    edge.app.remove(by.person(), room, user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -82,7 +82,7 @@ pub async fn ban(
         .user_id
         .ok_or_else(|| Error::field("user_id", Problem::Required))?;
     let reason = body.reason.unwrap_or_default();
-    edge.app.ban(&by.user, room, user, &reason).await?;
+    edge.app.ban(by.person(), room, user, &reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -91,7 +91,7 @@ pub async fn lift_ban(
     Writing(by): Writing,
     Ids([room, user]): Ids,
 ) -> ApiResult<StatusCode> {
-    edge.app.lift_ban(&by.user, room, user).await?;
+    edge.app.lift_ban(by.person(), room, user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -109,7 +109,7 @@ pub async fn transfer(
     let Int(user) = body
         .user_id
         .ok_or_else(|| Error::field("user_id", Problem::Required))?;
-    edge.app.transfer_room(&by.user, room, user).await?;
+    edge.app.transfer_room(by.person(), room, user).await?;
     let room = edge.app.room(&by.user, room).await?;
     Ok(Json(RoomJson::from(&room)).into_response())
 }

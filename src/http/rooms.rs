@@ -101,13 +101,13 @@ pub async fn change(
     Id(room): Id,
     Body(body): Body<RoomBody>,
 ) -> ApiResult<Response> {
-    let changing = edge.app.change_room(&by.user, room, body.wanted());
+    let changing = edge.app.change_room(by.person(), room, body.wanted());
     let room = changing.await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
 pub async fn delete(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<StatusCode> {
-    edge.app.delete_room(&by.user, room).await?;
+    edge.app.delete_room(by.person(), room).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,7 +166,7 @@ pub async fn add_participant(
 ) -> ApiResult<Response> {
     let (room, participant) = edge
         .app
-        .add_participant(&by.user, room, whom.key()?)
+        .add_participant(by.person(), room, whom.key()?)
         .await?;
     let written = Json(ParticipantJson::new(&room, &participant));
     Ok((StatusCode::CREATED, written).into_response())
@@ -179,7 +179,7 @@ pub async fn remove_participant(
     Body(whom): Body<Whom>,
 ) -> ApiResult<StatusCode> {
     edge.app
-        .remove_participant(&by.user, room, whom.key()?)
+        .remove_participant(by.person(), room, whom.key()?)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,5 +1,7 @@
 //! Times as clients write them.
 
+use std::str::FromStr;
+
 use moznods_storage::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -10,13 +12,26 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(pub Timestamp);
 
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let time = OffsetDateTime::parse(&text, &Rfc3339).map_err(D::Error::custom)?;
+impl FromStr for Moment {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NotATime)?;
         // Four digits of a year are far from what does not fit.
         Timestamp::try_from(time.unix_timestamp_nanos() / 1000)
             .map(Moment)
+            .map_err(|_| NotATime)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected a time such as 2026-11-29T12:00:00Z")]
+pub struct NotATime;
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
             .map_err(D::Error::custom)
     }
 }

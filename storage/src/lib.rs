@@ -26,6 +26,6 @@ pub use error::StorageError;
 pub use model::*;
 pub use sqlite::{DirectoryLock, Missing, SqliteStore};
 pub use store::{
-    CredentialStore, DirectoryStore, EventStore, FileStore, InvitationStore, MessageStore,
-    ModerationStore, PushStore, RelayStore, RoomStore, SignInStore, Store, UserStore,
+    AuditStore, CredentialStore, DirectoryStore, EventStore, FileStore, InvitationStore,
+    MessageStore, ModerationStore, PushStore, RelayStore, RoomStore, SignInStore, Store, UserStore,
 };

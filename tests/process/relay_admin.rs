@@ -149,6 +149,23 @@ async fn what_is_relayed_is_listed_and_ended_by_the_api_and_by_commands() {
         answer(root.request(Method::DELETE, &format!("{ALLOCATIONS}?user=bob"))).await;
     assert_eq!((status, ended), (200, json!({"ended": 1})));
     assert!(listed(server, &[]).is_empty());
+    let (_, log) = root.get("/api/admin/audit/?limit=4").await;
+    let noted = log["results"].as_array().unwrap().iter().map(|entry| {
+        let kind = entry["actor"]["kind"].as_str().unwrap();
+        let action = entry["action"].as_str().unwrap();
+        (kind, action, entry["target"]["name"].as_str().unwrap())
+    });
+    let second = id_of(&ends[1].1);
+    assert_eq!(
+        noted.collect::<Vec<_>>(),
+        [
+            ("user", "allocation.end_all", "bob"),
+            ("command_line", "allocation.end_all", "ann"),
+            ("user", "allocation.end", second.as_str()),
+            ("command_line", "allocation.end", first.as_str()),
+        ],
+        "what found nothing is not noted"
+    );
     relay
         .webrtc_rs(&credential)
         .await

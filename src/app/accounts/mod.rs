@@ -10,10 +10,13 @@ mod sign_in;
 use std::fmt;
 
 use moznods_storage::{
-    AdminGrant, Credentials, NewUser, StorageError, TokenHash, User, UserId, UserKey,
+    AdminGrant, AuditTarget, Credentials, NewUser, StorageError, Store, TokenHash, User, UserId,
+    UserKey,
 };
 use ring::digest::{SHA256, digest};
+use serde_json::json;
 
+use super::audit::{Action, Actor};
 use super::files::AvatarChange;
 use super::{App, Error, Problem, Refusal, Result, limits, now, random_text};
 use crate::config::Registration;
@@ -76,7 +79,7 @@ impl App {
             }
             AdminGrant::First
         };
-        let user = self.create_user(account, admin).await?;
+        let user = self.create_user(&*self.store, account, admin).await?;
         if user.is_admin {
             *self.setup_token() = None;
         }
@@ -84,19 +87,30 @@ impl App {
     }
 
     /// An account made by the administrator, whatever `accounts.registration` says.
-    pub async fn add_user(&self, account: NewAccount, is_admin: bool) -> Result<User> {
+    pub async fn add_user(
+        &self,
+        by: Actor<'_>,
+        account: NewAccount,
+        is_admin: bool,
+    ) -> Result<User> {
         let account = account.checked()?;
         let admin = if is_admin {
             AdminGrant::Yes
         } else {
             AdminGrant::No
         };
-        self.create_user(account, admin).await
+        let details = json!({"is_admin": is_admin});
+        let store = self.noting(by, Action::UserAdd, AuditTarget::NewUser, details);
+        self.create_user(&*store, account, admin).await
     }
 
-    async fn create_user(&self, account: NewAccount, admin: AdminGrant) -> Result<User> {
-        let user = self
-            .store
+    async fn create_user(
+        &self,
+        store: &dyn Store,
+        account: NewAccount,
+        admin: AdminGrant,
+    ) -> Result<User> {
+        let user = store
             .create_user(NewUser {
                 username: account.username,
                 email: account.email,
@@ -159,8 +173,13 @@ impl App {
     }
 
     /// Blocking ends all sign-ins, sockets and relay allocations of the user.
-    pub async fn set_blocked(&self, user: &User, blocked: bool) -> Result<()> {
-        self.store.set_blocked(user.id, blocked).await?;
+    pub async fn set_blocked(&self, by: Actor<'_>, user: &User, blocked: bool) -> Result<()> {
+        let action = match blocked {
+            true => Action::UserBlock,
+            false => Action::UserUnblock,
+        };
+        let store = self.noting(by, action, AuditTarget::User(user.id), json!({}));
+        store.set_blocked(user.id, blocked).await?;
         self.refresh_access().await
     }
 
@@ -183,8 +202,11 @@ impl App {
         self.refresh_access().await
     }
 
-    pub async fn delete_user(&self, user: &User) -> Result<()> {
-        self.store.delete_user(user.id).await?;
+    /// What the user wrote stays.
+    pub async fn delete_user(&self, by: Actor<'_>, user: &User) -> Result<()> {
+        let target = AuditTarget::User(user.id);
+        let store = self.noting(by, Action::UserDelete, target, json!({}));
+        store.delete_user(user.id).await?;
         self.refresh_access().await
     }
 

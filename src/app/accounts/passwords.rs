@@ -2,10 +2,14 @@
 
 use std::fmt;
 
-use moznods_storage::{PasswordChange, StorageError, Timestamp, TokenHash, User, UserId};
+use moznods_storage::{
+    AuditTarget, PasswordChange, StorageError, Timestamp, TokenHash, User, UserId,
+};
+use serde_json::json;
 
 use super::checks::{check_password, done};
 use super::{Login, hash};
+use crate::app::audit::{Action, Actor};
 use crate::app::{App, Error, Problem, Refusal, Result, now, random_text};
 
 /// How long a link for a new password is good, in microseconds.
@@ -66,21 +70,29 @@ impl App {
     }
 
     /// Also ends all that [`Self::log_out_everywhere`] does.
-    pub async fn set_password(&self, user: &User, password: String) -> Result<()> {
+    pub async fn set_password(&self, by: Actor<'_>, user: &User, password: String) -> Result<()> {
         let mut problems = Vec::new();
         check_password("password", &password, &mut problems);
         done(problems)?;
         let hash = self.passwords.hash(password).await?;
-        self.store.set_password(user.id, hash).await?;
+        let target = AuditTarget::User(user.id);
+        let store = self.noting(by, Action::UserPassword, target, json!({}));
+        store.set_password(user.id, hash).await?;
         self.refresh_access().await?;
         self.close_signed_out().await
     }
 
     /// A link for a new password, in place of one made before: its token, shown this once, and when it ends.
-    pub async fn make_reset_link(&self, user: UserId) -> Result<(String, Timestamp)> {
+    pub async fn make_reset_link(
+        &self,
+        by: Actor<'_>,
+        user: UserId,
+    ) -> Result<(String, Timestamp)> {
         let token = random_text::<32>()?;
         let expires_at = now() + RESET_LINK;
-        self.store.set_reset(user, hash(&token), expires_at).await?;
+        let target = AuditTarget::User(user);
+        let store = self.noting(by, Action::UserResetLink, target, json!({}));
+        store.set_reset(user, hash(&token), expires_at).await?;
         Ok((token, expires_at))
     }
 

@@ -1,10 +1,14 @@
 //! The second factor: codes that change with time (RFC 6238), and recovery codes for who has lost them.
 
-use moznods_storage::{SecondFactor, StorageError, TokenHash, TotpSecret, User, UserId};
+use moznods_storage::{
+    AuditTarget, SecondFactor, StorageError, TokenHash, TotpSecret, User, UserId,
+};
 use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::json;
 use totp_rs::{Builder, Totp};
 
 use super::hash;
+use crate::app::audit::{Action, Actor};
 use crate::app::{App, Error, Problem, Refusal, Result, now};
 
 /// Bytes of a secret: as many as of SHA-1, by which all clients compute codes.
@@ -95,15 +99,14 @@ impl App {
         if !self.take_code(user.id, factor, code).await? {
             return Err(Error::field("code", Problem::WrongCode));
         }
-        self.switch_totp_off(&user).await
+        removed(self.store.remove_second_factor(user.id).await)
     }
 
     /// By the administrator.
-    pub async fn switch_totp_off(&self, user: &User) -> Result<()> {
-        match self.store.remove_second_factor(user.id).await {
-            Err(StorageError::NotFound) => Err(Refusal::SecondFactorOff.into()),
-            other => Ok(other?),
-        }
+    pub async fn switch_totp_off(&self, by: Actor<'_>, user: &User) -> Result<()> {
+        let target = AuditTarget::User(user.id);
+        let store = self.noting(by, Action::UserTotpOff, target, json!({}));
+        removed(store.remove_second_factor(user.id).await)
     }
 
     /// What follows a right password, of who has a second factor.
@@ -139,6 +142,13 @@ impl App {
             Some(step) => Ok(self.store.take_step(user, factor.secret, step).await?),
             None => Ok(false),
         }
+    }
+}
+
+fn removed(outcome: std::result::Result<(), StorageError>) -> Result<()> {
+    match outcome {
+        Err(StorageError::NotFound) => Err(Refusal::SecondFactorOff.into()),
+        other => Ok(other?),
     }
 }
 

@@ -3,9 +3,13 @@
 use std::fmt;
 
 use moznods_signaling::{CloseReason, Whom};
-use moznods_storage::{NewSignIn, StorageError, TokenHash, User, UserId, UserKey};
+use moznods_storage::{
+    AuditTarget, NewSignIn, StorageError, Store, TokenHash, User, UserId, UserKey,
+};
+use serde_json::json;
 
 use super::{hash, is_overlong, key_named};
+use crate::app::audit::{Action, Actor};
 use crate::app::{App, Error, Problem, Refusal, Result, limits, now, random_text};
 
 /// How stale the note of a token's last use may become, in microseconds.
@@ -153,7 +157,18 @@ impl App {
 
     /// Ends all sign-ins of the user, the sockets they have opened, and what is relayed by credentials made so far.
     pub async fn log_out_everywhere(&self, user: UserId) -> Result<()> {
-        self.store.remove_all_tokens(user).await?;
+        self.end_sign_ins(&*self.store, user).await
+    }
+
+    /// [`Self::log_out_everywhere`], by somebody else.
+    pub async fn end_all_sign_ins(&self, by: Actor<'_>, user: UserId) -> Result<()> {
+        let target = AuditTarget::User(user);
+        let store = self.noting(by, Action::UserLogout, target, json!({}));
+        self.end_sign_ins(&*store, user).await
+    }
+
+    async fn end_sign_ins(&self, store: &dyn Store, user: UserId) -> Result<()> {
+        store.remove_all_tokens(user).await?;
         self.refresh_access().await?;
         self.close_signed_out().await
     }

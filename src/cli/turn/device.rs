@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::app::App;
+use crate::app::{Actor, App};
 use crate::cli::user::read_line;
 use crate::cli::{Failure, Outcome, say};
 use crate::wire::RelayDeviceJson;
@@ -41,7 +41,7 @@ pub async fn run(app: &App, command: Command) -> Outcome {
             let given = password_stdin.then(read_line).transpose();
             let given = given.map_err(Failure::Password)?;
             let is_given = given.is_some();
-            let added = app.add_relay_device(&name, given).await;
+            let added = app.add_relay_device(Actor::CommandLine, &name, given).await;
             let password = added.map_err(failed(&name))?;
             match is_given {
                 true => say(format_args!("Added {name}.")),
@@ -52,7 +52,7 @@ pub async fn run(app: &App, command: Command) -> Outcome {
             }
         }
         Command::Remove { name } => {
-            let removed = app.remove_relay_device(&name).await;
+            let removed = app.remove_relay_device(Actor::CommandLine, &name).await;
             removed.map_err(failed(&name))?;
             say(format_args!("Removed {name}."))
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use crate::app::App;
+use crate::app::{Actor, App};
 use crate::cli::{Failure, Outcome, say};
 use crate::wire::RelaySecretJson;
 
@@ -51,14 +51,19 @@ pub async fn run(app: &App, command: Command) -> Outcome {
             max_bytes_per_month,
         } => {
             let made = app
-                .add_relay_secret(&name, max_allocations, max_bytes_per_month)
+                .add_relay_secret(
+                    Actor::CommandLine,
+                    &name,
+                    max_allocations,
+                    max_bytes_per_month,
+                )
                 .await;
             let made = made.map_err(failed(&name))?;
             say(format_args!("Added {name}. Its secret: {}", made.expose()))
         }
         Command::Rotate { name, keep } => {
             let made = app
-                .rotate_relay_secret(&name, Duration::from_secs(keep))
+                .rotate_relay_secret(Actor::CommandLine, &name, Duration::from_secs(keep))
                 .await;
             let made = made.map_err(failed(&name))?;
             say(format_args!(
@@ -67,7 +72,7 @@ pub async fn run(app: &App, command: Command) -> Outcome {
             ))
         }
         Command::Revoke { name } => {
-            let revoked = app.revoke_relay_secret(&name).await;
+            let revoked = app.revoke_relay_secret(Actor::CommandLine, &name).await;
             revoked.map_err(failed(&name))?;
             say(format_args!("Revoked {name}."))
         }

@@ -6,7 +6,8 @@ mod send;
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use moznods_storage::{BlobHash, File, FileId, User, Variant};
@@ -74,13 +75,13 @@ pub struct Link {
 
 impl Link {
     /// The file, for whoever holds a link that this server has signed, or may have it anyway.
-    async fn file(&self, edge: &Edge, headers: &HeaderMap, file: FileId) -> ApiResult<File> {
+    async fn file(&self, edge: &Edge, head: &Parts, file: FileId) -> ApiResult<File> {
         if let (Some(expires), Some(signature)) = (self.expires, &self.signature)
             && urls::is_signed(file, expires, signature, now())
         {
             return Ok(edge.app.linked_file(file).await?);
         }
-        let by = SignedIn::by(edge, headers).await?;
+        let by = SignedIn::by(edge, head).await?;
         Ok(edge.app.file(&by.user, file).await?)
     }
 }
@@ -91,7 +92,7 @@ pub async fn download(
     Asked(link): Asked<Link>,
     Head(head): Head,
 ) -> ApiResult<Response> {
-    let file = link.file(&edge, &head.headers, file).await?;
+    let file = link.file(&edge, &head, file).await?;
     let content = edge.app.content(file.hash, Variant::Whole).await?;
     let (content_type, inline) = shown_as(&file.content_type);
     let about = About {
@@ -109,7 +110,7 @@ pub async fn thumbnail(
     Asked(link): Asked<Link>,
     Head(head): Head,
 ) -> ApiResult<Response> {
-    let file = link.file(&edge, &head.headers, file).await?;
+    let file = link.file(&edge, &head, file).await?;
     if !file.has_thumbnail {
         return Err(Refusal::NotFound.into());
     }

@@ -1,5 +1,6 @@
 //! The objects of the API.
 
+mod audit;
 mod calls;
 mod files;
 mod invitations;
@@ -13,6 +14,7 @@ use serde::Serializer;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+pub use audit::{AuditEntryJson, AuditLogJson};
 pub use calls::CallStateJson;
 pub use files::FileJson;
 pub use invitations::{InvitationJson, ListedInvitationJson, PreviewJson};

@@ -1,5 +1,6 @@
 //! What is stored, as the rest of the program sees it.
 
+mod audit;
 mod events;
 mod files;
 mod invitations;
@@ -12,6 +13,7 @@ mod users;
 
 use std::fmt;
 
+pub use audit::*;
 pub use events::*;
 pub use files::*;
 pub use invitations::*;

@@ -37,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_files.sql"),
     include_str!("migrations/0012_events.sql"),
     include_str!("migrations/0013_push_bots_audit.sql"),
+    include_str!("migrations/0015_audit.sql"),
 ];
 
 /// What to do when the data directory or the database is not there.

@@ -1,5 +1,6 @@
 //! SQLite behind [`Store`]: which method reads, which writes. The SQL itself stands in the files beside.
 
+mod audit;
 mod connect;
 mod credentials;
 mod directory;
@@ -19,6 +20,7 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -34,7 +36,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// One file in the data directory, one writing thread, a few readers.
 pub struct SqliteStore {
     writer: Writer,
-    readers: Readers,
+    readers: Arc<Readers>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -62,7 +64,10 @@ impl SqliteStore {
         let connection = connect::open_writer(file, lock)?;
         let readers = Readers::open(file)?;
         let writer = Writer::start(connection, readers.gate())?;
-        Ok(SqliteStore { writer, readers })
+        Ok(SqliteStore {
+            writer,
+            readers: Arc::new(readers),
+        })
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Savepoint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use super::audit;
 use super::connect::write_something;
 use super::events::{self, Listener};
 use super::readers::Gate;
-use crate::StorageError;
+use crate::{Note, StorageError};
 
 /// Changes that may wait; whoever brings more is kept waiting himself.
 const MAX_WAITING: usize = 1024;
@@ -44,12 +45,15 @@ enum Work {
     Checkpoint(oneshot::Sender<Result<(), StorageError>>),
 }
 
+#[derive(Clone)]
 pub(super) struct Writer {
     jobs: mpsc::Sender<Work>,
     places: Arc<Semaphore>,
     elsewhere: watch::Receiver<u64>,
     disk: Arc<Disk>,
     listener: Arc<Listener>,
+    /// Of what this one writes.
+    note: Option<Arc<Note>>,
 }
 
 /// Bytes without which a disk that was full still is: the WAL has room for a small change or two within its length.
@@ -108,7 +112,7 @@ impl Disk {
 }
 
 impl Writer {
-    /// The thread ends when the writer is dropped and all its jobs are done.
+    /// The thread ends when the writer and its clones are dropped and all their jobs are done.
     pub(super) fn start(connection: Connection, readers: Gate) -> Result<Self, StorageError> {
         Self::start_with(connection, readers, LONG_WAL)
     }
@@ -179,6 +183,7 @@ impl Writer {
             elsewhere,
             disk,
             listener,
+            note: None,
         })
     }
 
@@ -196,6 +201,14 @@ impl Writer {
         Ok(())
     }
 
+    /// One by which the same is written, and noted with it.
+    pub(super) fn noting(&self, note: Note) -> Self {
+        Writer {
+            note: Some(Arc::new(note)),
+            ..self.clone()
+        }
+    }
+
     /// Who is told what changes have brought.
     pub(super) fn listener(&self) -> &Listener {
         &self.listener
@@ -209,8 +222,12 @@ impl Writer {
     {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (answer, answered) = oneshot::channel();
+        let note = self.note.clone();
         let change = move |connection: &mut Connection| -> (Answer, bool) {
-            let result = in_savepoint(connection, change);
+            let result = in_savepoint(connection, |c| match note {
+                None => change(c),
+                Some(note) => audit::noted(c, &note, change),
+            });
             let full = matches!(result, Err(StorageError::Full));
             let answer: Answer = Box::new(move |outcome| {
                 // The asking side may have gone away; then nobody reads the answer.

@@ -1,6 +1,7 @@
 //! The face of storage, a trait for each of its parts. Every method is one atomic step; a change is on the disk when its
 //! answer comes.
 
+mod audit;
 mod credentials;
 mod directory;
 mod events;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::StorageError;
 
+pub use audit::AuditStore;
 pub use credentials::CredentialStore;
 pub use directory::DirectoryStore;
 pub use events::EventStore;
@@ -49,6 +51,7 @@ pub trait Store:
     + SignInStore
     + CredentialStore
     + PushStore
+    + AuditStore
     + Send
     + Sync
     + 'static

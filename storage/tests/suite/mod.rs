@@ -1,6 +1,7 @@
 //! What every implementation of `Store` must do. [`tests!`] runs all of it against one.
 
 mod accounts;
+mod audit;
 mod events;
 mod files;
 mod messages;
@@ -75,6 +76,8 @@ macro_rules! tests {
             mentions_are_of_those_in_the_room,
             a_history_is_read_from_any_place_of_it,
             own_messages_are_never_unread,
+            a_note_stands_where_its_change_does,
+            the_log_is_read_by_part_and_forgotten_by_age,
         );
     };
     ($store:path: $($name:ident),* $(,)?) => {
@@ -90,6 +93,7 @@ macro_rules! tests {
 pub(crate) use tests;
 
 pub use accounts::*;
+pub use audit::*;
 pub use files::*;
 
 type Shared = Arc<dyn Store>;
