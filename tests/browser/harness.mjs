@@ -16,7 +16,7 @@ const binary = process.env.MOZNODS_BIN ?? join(root, "target/debug/moznods");
 const screenshots = join(root, "target/screenshots");
 
 /** Milliseconds that any condition may take; only a broken program ever waits so long. */
-const PATIENCE = 60_000;
+const PATIENCE = Number(process.env.MOZNODS_PATIENCE ?? 60_000);
 export const RELAY_PORTS = { first: 50_000, last: 50_999 };
 export const PASSWORD = "correct horse battery";
 
@@ -219,6 +219,40 @@ export class Person {
       .or(page.getByRole("link", { name: "To the rooms" }))
       .first()
       .waitFor();
+  }
+
+  /** Asks the API as this person does. */
+  async ask(method, path, body) {
+    this.token ??= await this.page.evaluate(() => JSON.parse(localStorage.getItem("moznods.session")).token);
+    const headers = { Authorization: `Token ${this.token}` };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const answer = await fetch(this.server.origin + path, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
+    return text === "" ? undefined : JSON.parse(text);
+  }
+
+  /** Writes many messages, in order of their numbers but for a few that go at once. */
+  async write(room, texts, atOnce = 1) {
+    const waiting = [...texts];
+    const worker = async () => {
+      for (let text = waiting.shift(); text !== undefined; text = waiting.shift())
+        await this.ask("POST", `/api/chat/${room}/messages/`, { content: text });
+    };
+    await Promise.all(Array.from({ length: atOnce }, worker));
+  }
+
+  roomId() {
+    return Number(/#\/room\/(\d+)/.exec(this.page.url())?.[1]);
+  }
+
+  /** A stored message by its text. */
+  message(text) {
+    return this.page.locator("[data-message-id]", { has: this.page.locator(".text", { hasText: text }) });
   }
 
   async makeRoom(name) {

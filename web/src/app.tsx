@@ -31,7 +31,7 @@ function Shell(): JSX.Element {
       <CallBar />
       <Sidebar />
       <main class="main">
-        {where.name === "room" && <RoomScreen key={where.id} id={where.id} />}
+        {where.name === "room" && <RoomScreen key={where.id} id={where.id} message={where.message} />}
         {where.name === "join" && <JoinScreen uuid={where.uuid} />}
         {!inside && <Empty icon="chat" title={t("home_title")} text={t("home_text")} />}
       </main>

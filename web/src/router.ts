@@ -4,14 +4,17 @@ import { signal } from "@preact/signals";
 
 export type Route =
   | { name: "home" }
-  | { name: "room"; id: number }
+  | { name: "room"; id: number; message: number | null }
   | { name: "join"; uuid: string }
   | { name: "setup"; token: string };
 
+const ID = /^[1-9]\d{0,14}$/;
+
 /** What an address after `#` names; anything unknown is home. */
 export function parseRoute(hash: string): Route {
-  const [name, argument = ""] = hash.replace(/^#\/?/, "").split("/");
-  if (name === "room" && /^[1-9]\d{0,15}$/.test(argument)) return { name, id: Number(argument) };
+  const [name, argument = "", second = ""] = hash.replace(/^#\/?/, "").split("/");
+  if (name === "room" && ID.test(argument))
+    return { name, id: Number(argument), message: ID.test(second) ? Number(second) : null };
   if (name === "join" && argument !== "") return { name, uuid: argument };
   if (name === "setup" && argument !== "") return { name, token: argument };
   return { name: "home" };
@@ -23,7 +26,8 @@ window.addEventListener("hashchange", () => {
   route.value = parseRoute(location.hash);
 });
 
-export const roomPath = (id: number): string => `#/room/${id}`;
+export const roomPath = (id: number, message?: number): string =>
+  message === undefined ? `#/room/${id}` : `#/room/${id}/${message}`;
 
 /** Opens an address; with `replace`, the one before it is no longer in the history. */
 export function navigate(path: string, replace = false): void {

@@ -2,15 +2,30 @@
 // What the answers mean for the screens is left to `state/`.
 
 import type {
+  Account,
+  Allocation,
+  Ban,
+  Device,
   Invitation,
+  InvitationPreview,
+  ListedInvitation,
   Me,
   Message,
   Page,
+  PublicRoom,
+  PushSettings,
+  RelayUsage,
+  ResetLink,
+  Role,
   Room,
   RoomParticipant,
   ServerConfig,
   Session,
+  StoredFile,
+  TotpSetup,
   TurnCredentials,
+  User,
+  Window,
 } from "./types";
 
 /** Seconds after which an unanswered request counts as failed. */
@@ -24,6 +39,8 @@ export class ApiError extends Error {
     readonly detail: string,
     /** Messages by field, from the server. */
     readonly fields: Readonly<Record<string, string>> = {},
+    /** The server's stable word for it; empty when it said none. */
+    readonly code = "",
   ) {
     super(detail || `HTTP ${status}`);
   }
@@ -43,6 +60,17 @@ export interface Registration {
   display_name?: string;
   invite_code?: string;
   setup_token?: string;
+}
+
+/** Where in a history: around a message, beyond one, or its end. */
+export type Place = { before: number } | { after: number } | { around: number } | Record<string, never>;
+
+/** A message as it is sent; `client_id` makes sending it again harmless. */
+export interface Draft {
+  content: string;
+  client_id: string;
+  reply_to?: number | undefined;
+  attachment_ids?: number[] | undefined;
 }
 
 /** `{"field": ["message"]}` beside `detail` and `code`, as text by field. */
@@ -72,47 +100,174 @@ export function createApi(access: Access) {
     } catch {
       throw new ApiError(0, "");
     }
+    return understand<T>(response.status, text, token);
+  }
+
+  /** What an answer says: the thing asked for, or an error. */
+  function understand<T>(status: number, text: string, token: string | null): T {
+    const ok = status >= 200 && status < 300;
     let answer: unknown;
     try {
       answer = text === "" ? undefined : JSON.parse(text);
     } catch {
-      throw new ApiError(response.ok ? 0 : response.status, "");
+      throw new ApiError(ok ? 0 : status, "");
     }
-    if (response.ok) return answer as T;
-    if (response.status === 401 && token !== null) access.onUnauthorized(token);
+    if (ok) return answer as T;
+    if (status === 401 && token !== null) access.onUnauthorized(token);
     const problem = typeof answer === "object" && answer !== null ? (answer as Record<string, unknown>) : {};
-    const detail = typeof problem.detail === "string" ? problem.detail : "";
-    throw new ApiError(response.status, detail, fieldErrors(problem));
+    const word = (key: string) => (typeof problem[key] === "string" ? problem[key] : "");
+    throw new ApiError(status, word("detail"), fieldErrors(problem), word("code"));
   }
+
+  /** Sends a form; `fetch` does not tell how much of it has gone. */
+  function send<T>(
+    method: string,
+    path: string,
+    form: FormData,
+    options: { onProgress?: (part: number) => void; signal?: AbortSignal } = {},
+  ): Promise<T> {
+    const token = access.token();
+    const request = new XMLHttpRequest();
+    request.open(method, path);
+    request.setRequestHeader("Accept-Language", access.language());
+    if (token !== null) request.setRequestHeader("Authorization", `Token ${token}`);
+    request.upload.onprogress = ({ loaded, total }) => options.onProgress?.(total > 0 ? loaded / total : 0);
+    options.signal?.addEventListener("abort", () => request.abort(), { once: true });
+    return new Promise((resolve, reject) => {
+      request.onload = () => {
+        try {
+          resolve(understand<T>(request.status, request.responseText, token));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      request.onerror = request.onabort = () => reject(new ApiError(0, ""));
+      request.send(form);
+    });
+  }
+
+  const form = (name: string, file: File): FormData => {
+    const data = new FormData();
+    data.append(name, file);
+    return data;
+  };
+  const query = (values: Record<string, string | number>): string =>
+    new URLSearchParams(Object.entries(values).map(([key, value]) => [key, String(value)])).toString();
 
   return {
     config: () => request<ServerConfig>("GET", "/api/config/"),
+
     register: (account: Registration) => request<Session>("POST", "/api/auth/register/", account),
-    login: (name: string, password: string) =>
+    login: (name: string, password: string, code: string) =>
       request<Session>("POST", "/api/auth/login/", {
         [name.includes("@") ? "email" : "username"]: name,
         password,
+        ...(code === "" ? {} : { code }),
       }),
+    reset: (token: string, password: string, code: string) =>
+      request<Session>("POST", "/api/auth/reset/", { token, password, code }),
+    oidcFinish: (code: string, totp: string) =>
+      request<Session>("POST", "/api/auth/oidc/finish/", { code, totp_code: totp }),
+    oidcLink: (password: string) => request<{ url: string }>("POST", "/api/auth/oidc/link/", { password }),
+    oidcUnlink: () => request<void>("DELETE", "/api/auth/oidc/link/"),
     logout: () => request<void>("POST", "/api/auth/logout/"),
-    me: () => request<Me>("GET", "/api/auth/me/"),
+    logoutAll: () => request<void>("POST", "/api/auth/logout-all/"),
+
+    me: () => request<Account>("GET", "/api/auth/me/"),
+    deleteAccount: (password: string) => request<void>("DELETE", "/api/auth/me/", { password }),
+    setDisplayName: (name: string) => request<Me>("PATCH", "/api/auth/profile/", { display_name: name }),
+    setAvatar: (file: File) => send<Me>("PATCH", "/api/auth/profile/", form("avatar", file)),
+    removeAvatar: () => request<Me>("PATCH", "/api/auth/profile/", { avatar: null }),
+    changePassword: (current: string, next: string) =>
+      request<void>("POST", "/api/auth/password/", { current_password: current, new_password: next }),
+    devices: () => request<Device[]>("GET", "/api/auth/devices/"),
+    renameDevice: (id: number, name: string) =>
+      request<Device>("PATCH", `/api/auth/devices/${id}/`, { name }),
+    endDevice: (id: number) => request<void>("DELETE", `/api/auth/devices/${id}/`),
+    beginTotp: (password: string) => request<TotpSetup>("POST", "/api/auth/totp/", { password }),
+    confirmTotp: (code: string) =>
+      request<{ recovery_codes: string[] }>("POST", "/api/auth/totp/confirm/", { code }),
+    endTotp: (password: string, code: string) =>
+      request<void>("DELETE", "/api/auth/totp/", { password, code }),
+
     rooms: (page: number, size: number) =>
-      request<Page<Room>>("GET", `/api/rooms/?page=${page}&page_size=${size}`),
+      request<Page<Room>>("GET", `/api/rooms/?${query({ page, page_size: size })}`),
+    publicRooms: (search: string, page: number) =>
+      request<Page<PublicRoom>>("GET", `/api/rooms/public/?${query({ search, page })}`),
+    people: (search: string, page = 1) =>
+      request<Page<User>>("GET", `/api/users/?${query({ search, page })}`),
     room: (id: number) => request<Room>("GET", `/api/rooms/${id}/`),
-    createRoom: (name: string) => request<Room>("POST", "/api/rooms/", { name }),
-    renameRoom: (id: number, name: string) => request<Room>("PATCH", `/api/rooms/${id}/`, { name }),
+    createRoom: (room: { name: string; is_public?: boolean; topic?: string }) =>
+      request<Room>("POST", "/api/rooms/", room),
+    changeRoom: (id: number, change: { name?: string; topic?: string; is_public?: boolean }) =>
+      request<Room>("PATCH", `/api/rooms/${id}/`, change),
     deleteRoom: (id: number) => request<void>("DELETE", `/api/rooms/${id}/`),
+    joinRoom: (id: number) => request<Room>("POST", `/api/rooms/${id}/join/`),
     leaveRoom: (id: number) => request<void>("POST", `/api/rooms/${id}/leave/`),
     pinRoom: (id: number, pin: boolean) => request<Room>(pin ? "POST" : "DELETE", `/api/rooms/${id}/pin/`),
+    /** `until`: the end of it, or for good. */
+    muteRoom: (id: number, until: Date | null) =>
+      request<Room>("POST", `/api/rooms/${id}/mute/`, { until: until?.toISOString() ?? null }),
+    unmuteRoom: (id: number) => request<Room>("DELETE", `/api/rooms/${id}/mute/`),
     directRoom: (userId: number) => request<Room>("POST", "/api/rooms/direct/", { user_id: userId }),
     participants: (id: number) => request<RoomParticipant[]>("GET", `/api/rooms/${id}/participants/`),
+    addParticipant: (id: number, userId: number) =>
+      request<RoomParticipant>("POST", `/api/rooms/${id}/add-participant/`, { id: userId }),
     removeParticipant: (id: number, userId: number) =>
-      request<void>("POST", `/api/rooms/${id}/remove-participant/`, { id: userId }),
-    invite: (id: number) => request<Invitation>("POST", `/api/rooms/${id}/invite/`, {}),
+      request<void>("DELETE", `/api/rooms/${id}/participants/${userId}/`),
+    setRole: (id: number, userId: number, role: Exclude<Role, "owner">) =>
+      request<RoomParticipant>("PATCH", `/api/rooms/${id}/participants/${userId}/`, { role }),
+    transferRoom: (id: number, userId: number) =>
+      request<Room>("POST", `/api/rooms/${id}/transfer/`, { user_id: userId }),
+    bans: (id: number) => request<Page<Ban>>("GET", `/api/rooms/${id}/bans/?page_size=100`),
+    ban: (id: number, userId: number, reason: string) =>
+      request<void>("POST", `/api/rooms/${id}/bans/`, { user_id: userId, reason }),
+    liftBan: (id: number, userId: number) => request<void>("DELETE", `/api/rooms/${id}/bans/${userId}/`),
+
+    invite: (id: number, limits: { expires_in_hours?: number; max_uses?: number }) =>
+      request<Invitation>("POST", `/api/rooms/${id}/invite/`, limits),
+    invitations: (id: number) => request<ListedInvitation[]>("GET", `/api/rooms/${id}/invitations/`),
+    revokeInvitation: (id: number, token: string) =>
+      request<void>("DELETE", `/api/rooms/${id}/invitations/${encodeURIComponent(token)}/`),
+    previewInvitation: (uuid: string) =>
+      request<InvitationPreview>("GET", `/api/rooms/join/${encodeURIComponent(uuid)}/`),
     joinByInvitation: (uuid: string) => request<Room>("POST", `/api/rooms/join/${encodeURIComponent(uuid)}/`),
-    messages: (room: number, page: number, size: number) =>
-      request<Page<Message>>("GET", `/api/chat/${room}/messages/?page=${page}&page_size=${size}`),
-    sendMessage: (room: number, content: string) =>
-      request<Message>("POST", `/api/chat/${room}/messages/`, { content }),
+
+    messages: (room: number, place: Place, limit: number) =>
+      request<Window>("GET", `/api/chat/${room}/messages/?${query({ ...place, limit })}`),
+    message: (id: number) => request<Message>("GET", `/api/chat/messages/${id}/`),
+    sendMessage: (room: number, draft: Draft) =>
+      request<Message>("POST", `/api/chat/${room}/messages/`, draft),
+    editMessage: (id: number, content: string) =>
+      request<Message>("PATCH", `/api/chat/messages/${id}/`, { content }),
+    deleteMessage: (id: number) => request<void>("DELETE", `/api/chat/messages/${id}/`),
+    react: (id: number, emoji: string, added: boolean) =>
+      request<Message>(
+        added ? "PUT" : "DELETE",
+        `/api/chat/messages/${id}/reactions/${encodeURIComponent(emoji)}/`,
+      ),
+    mentions: (before?: number) =>
+      request<Window>("GET", `/api/mentions/?${query(before === undefined ? {} : { before })}`),
+
+    upload: (file: File, onProgress: (part: number) => void, signal: AbortSignal) =>
+      send<StoredFile>("POST", "/api/files/upload/", form("file", file), { onProgress, signal }),
+
+    pushSubscribe: (subscription: PushSubscriptionJSON) =>
+      request<{ id: number }>("POST", "/api/push/subscriptions/", subscription),
+    pushUnsubscribe: (endpoint: string) => request<void>("DELETE", "/api/push/subscriptions/", { endpoint }),
+    pushSettings: () => request<PushSettings>("GET", "/api/push/settings/"),
+    setPushSettings: (settings: Partial<PushSettings>) =>
+      request<PushSettings>("PATCH", "/api/push/settings/", settings),
+
     turnCredentials: () => request<TurnCredentials>("GET", "/api/turn/credentials/"),
+
+    allocations: () => request<Allocation[]>("GET", "/api/admin/relay/allocations/"),
+    endAllocation: (id: string) =>
+      request<void>("DELETE", `/api/admin/relay/allocations/${encodeURIComponent(id)}/`),
+    relayUsage: (month: string) =>
+      request<RelayUsage[]>("GET", `/api/admin/relay/usage/?${query({ month })}`),
+    makeResetLink: (userId: number) => request<ResetLink>("POST", `/api/admin/users/${userId}/reset-link/`),
   };
 }
+
+export type Api = ReturnType<typeof createApi>;

@@ -41,7 +41,8 @@ export class Socket<Frame> {
   private closed = false;
 
   constructor(
-    private readonly path: string,
+    /** A function is asked anew for each try. */
+    private readonly path: string | (() => string),
     private readonly token: string,
     private readonly handlers: SocketHandlers<Frame>,
   ) {
@@ -66,7 +67,7 @@ export class Socket<Frame> {
   }
 
   private connect(): void {
-    const url = new URL(this.path, location.href);
+    const url = new URL(typeof this.path === "string" ? this.path : this.path(), location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.hash = "";
     const ws = new WebSocket(url, ["moznods", `token.${this.token}`]);

@@ -13,20 +13,61 @@ export interface Me extends User {
   is_admin: boolean;
 }
 
+/** With by what one may prove who one is; only `GET /api/auth/me/` says it. */
+export interface Account extends Me {
+  has_password: boolean;
+  has_totp: boolean;
+  recovery_codes: number;
+  has_oidc: boolean;
+}
+
+export interface Device {
+  id: number;
+  name: string;
+  created_at: string;
+  last_used_at: string;
+  /** The one that asks. */
+  current: boolean;
+}
+
+export type Role = "owner" | "moderator" | "member";
+
+export interface RoomUser {
+  id: number;
+  username: string;
+  display_name: string;
+}
+
 export interface Room {
   id: number;
   name: string;
+  topic: string;
   owner: User;
   participant_count: number;
   /** Usernames. */
   active_call_participants: string[];
-  /** `unread_count` and `is_pinned` are the asking user's. */
+  /** These and what follows up to `role` are the asking user's. */
   unread_count: number;
+  first_unread_id: number | null;
+  mention_count: number;
   is_pinned: boolean;
-  participant_users: { id: number; username: string; display_name: string }[];
+  is_muted: boolean;
+  muted_until: string | null;
+  role: Role;
+  participant_users: RoomUser[];
   is_direct: boolean;
+  is_public: boolean;
   created_at: string;
   updated_at: string;
+}
+
+export interface PublicRoom {
+  id: number;
+  name: string;
+  topic: string;
+  owner: User;
+  participant_count: number;
+  is_participant: boolean;
 }
 
 export interface RoomParticipant {
@@ -35,6 +76,47 @@ export interface RoomParticipant {
   joined_at: string;
   /** Owns the room. */
   is_admin: boolean;
+  role: Role;
+}
+
+export interface Ban {
+  user: User;
+  banned_by: User;
+  reason: string;
+  created_at: string;
+}
+
+export interface StoredFile {
+  id: number;
+  /** Good for a day or two without a token. */
+  file: string;
+  name: string;
+  /** Bytes. */
+  size: number;
+  content_type: string;
+  /** Pixels, of a picture. */
+  width: number | null;
+  height: number | null;
+  thumbnail_url: string | null;
+  created_at: string;
+}
+
+export interface Attachment {
+  id: number;
+  file: StoredFile;
+}
+
+export interface Reply {
+  id: number;
+  /** `null`: what was answered has been deleted. */
+  author: RoomUser | null;
+  excerpt: string;
+  deleted: boolean;
+}
+
+export interface Reaction {
+  emoji: string;
+  user_ids: number[];
 }
 
 export interface Message {
@@ -42,13 +124,28 @@ export interface Message {
   room: number;
   author: User;
   content: string;
+  attachments: Attachment[];
   created_at: string;
+  edited_at: string | null;
+  client_id: string | null;
+  reply_to: Reply | null;
+  reactions: Reaction[];
+  mentions: number[];
+  mentions_all: boolean;
+  read_by_ids: number[];
 }
 
 export interface Page<T> {
   count: number;
   next: string | null;
   results: T[];
+}
+
+/** A part of the history, newest first. */
+export interface Window {
+  results: Message[];
+  has_more_before: boolean;
+  has_more_after: boolean;
 }
 
 export interface Session {
@@ -60,6 +157,9 @@ export interface ServerConfig {
   public_url: string;
   version: string;
   registration: "code" | "open" | "closed";
+  /** A provider by which people may sign in. */
+  oidc: { name: string } | null;
+  push_public_key: string | null;
   limits: {
     message_length: number;
     username_length: number;
@@ -68,9 +168,69 @@ export interface ServerConfig {
   };
 }
 
+/** One that has just been made. */
 export interface Invitation {
   token: string;
   expires_at: string | null;
+  max_uses: number | null;
+}
+
+export interface ListedInvitation extends Invitation {
+  created_by: User;
+  created_at: string;
+  uses: number;
+}
+
+export interface InvitationPreview {
+  room_name: string;
+  participant_count: number;
+  inviter: User;
+}
+
+export interface TotpSetup {
+  secret: string;
+  uri: string;
+}
+
+export interface PushSettings {
+  messages: "all" | "mentions" | "none";
+  calls: boolean;
+}
+
+export interface RelayOwner {
+  kind: "user" | "secret" | "device";
+  id: number;
+  name: string | null;
+}
+
+export interface Allocation {
+  id: string;
+  owner: RelayOwner;
+  username: string;
+  transport: string;
+  client: string;
+  relay: string[];
+  /** Seconds. */
+  age: number;
+  remaining: number;
+  to_peer: { packets: number; bytes: number };
+  to_client: { packets: number; bytes: number };
+}
+
+export interface RelayUsage {
+  /** `YYYY-MM`, UTC. */
+  month: string;
+  owner: RelayOwner;
+  bytes_to_peers: number;
+  bytes_to_clients: number;
+  /** How long allocations lived, all together. */
+  seconds: number;
+  allocations: number;
+}
+
+export interface ResetLink {
+  url: string;
+  expires_at: string;
 }
 
 export interface TurnCredentials {
@@ -86,11 +246,40 @@ export interface CallMember {
   state: "connecting" | "active";
 }
 
-export type NotificationFrame =
-  | { type: "room_added"; room: Room }
-  | { type: "room_presence_update"; room_id: number; active_participants: string[] };
+/** What all see alike of a room that has changed. */
+export type ChangedRoom = Pick<
+  Room,
+  "id" | "name" | "topic" | "participant_count" | "is_public" | "updated_at"
+> & { owner_id: number };
 
-export type ChatFrame = { type: "chat_message"; data: Message };
+type InRoom<T> = T & { room_id: number };
+
+/** What the one connection tells; frames of calls are left to those who know them. */
+export type LiveFrame =
+  | { type: "hello"; data: { user: Me; last_event_id: number; heartbeat_seconds: number } }
+  | { type: "resync"; data: { last_event_id: number } }
+  | { type: "chat_message" | "message_edited"; data: InRoom<Message> }
+  | { type: "message_deleted"; data: InRoom<{ message_id: number }> }
+  | {
+      type: "reaction_changed";
+      data: InRoom<{ message_id: number; emoji: string; user_id: number; added: boolean }>;
+    }
+  | { type: "typing" | "stop_typing"; data: InRoom<{ user_id: number; username: string }> }
+  | { type: "message_read"; data: InRoom<{ message_id: number; user_id: number }> }
+  | { type: "room_added"; data: { room: Room } }
+  | { type: "room_updated"; data: { room: ChangedRoom } }
+  | { type: "room_removed"; data: { room_id: number; reason: "left" | "removed" | "banned" | "deleted" } }
+  | {
+      type: "participant_changed";
+      data: InRoom<{
+        change: "joined" | "left" | "role";
+        user: User;
+        role: Role | null;
+        participant_count: number;
+      }>;
+    }
+  | { type: "room_presence_update"; data: { room_id: number; active_participants: string[] } }
+  | { type: "error"; detail: string; code: string; data?: { room_id: number } };
 
 /** What peers send each other through the server, told apart by who sent it. */
 export type Signal =

@@ -32,9 +32,21 @@ const formats = computed(() => ({
   day: new Intl.DateTimeFormat(language.value, { weekday: "long", day: "numeric", month: "long" }),
   dayOfYear: new Intl.DateTimeFormat(language.value, { day: "numeric", month: "long", year: "numeric" }),
   full: new Intl.DateTimeFormat(language.value, { dateStyle: "long", timeStyle: "short" }),
+  short: new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }),
+  number: new Intl.NumberFormat(language.value, { maximumFractionDigits: 1 }),
 }));
 
 export const formatTime = (date: Date): string => formats.value.time.format(date);
+export const formatShort = (date: Date): string => formats.value.short.format(date);
+export const formatNumber = (value: number): string => formats.value.number.format(value);
+
+/** Bytes in a unit that a person reads. */
+export function formatSize(bytes: number): string {
+  const units = ["size_b", "size_kib", "size_mib", "size_gib", "size_tib"] as const;
+  let [value, unit] = [bytes, 0];
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return t(units[unit] ?? "size_b", { size: formatNumber(value) });
+}
 export const formatFull = (date: Date): string => formats.value.full.format(date);
 
 /** "today", "yesterday", or the date; with the year when it is not this one. */

@@ -115,7 +115,7 @@ function AuthForm(props: { mode: Mode; setupToken: string | null; withCode: bool
       const username = values.username.trim();
       const session =
         mode === "login"
-          ? await api.login(username, values.password)
+          ? await api.login(username, values.password, "")
           : await api.register({
               username,
               email: values.email.trim(),

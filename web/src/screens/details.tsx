@@ -112,7 +112,7 @@ export function Details({ room }: { room: Room }): JSX.Element {
           initial={room.name}
           onClose={close}
           onSave={async (name) => {
-            putRoom(await api.renameRoom(room.id, name));
+            putRoom(await api.changeRoom(room.id, { name }));
             close();
           }}
         />
@@ -208,7 +208,7 @@ function Invite({ room, onClose }: { room: Room; onClose: () => void }): JSX.Ele
   const [problem, setProblem] = useState<string | null>(null);
 
   useEffect(() => {
-    api.invite(room.id).then(
+    api.invite(room.id, {}).then(
       ({ token, expires_at: expires }) => {
         const origin = serverConfig.peek()?.public_url || location.origin;
         setLink(`${origin}/#/join/${token}`);

@@ -10,15 +10,15 @@ import { Chat } from "../state/chat";
 import { fetchRoom, rooms } from "../state/rooms";
 import { me, session } from "../state/session";
 import { explain } from "../state/toasts";
-import { Avatar, Dialog, Empty, IconButton, Spinner } from "../ui/components";
+import { Dialog, Empty, IconButton, Spinner } from "../ui/components";
 import { Icon } from "../ui/icons";
 import { wide } from "../ui/width";
 import { CallArea } from "./call";
-import { ChatView } from "./chat";
+import { ChatView } from "./chat/view";
 import { Details } from "./details";
-import { roomTitle } from "./sidebar";
+import { RoomAvatar, roomTitle } from "./sidebar";
 
-export function RoomScreen({ id }: { id: number }): JSX.Element {
+export function RoomScreen({ id, message }: { id: number; message: number | null }): JSX.Element {
   const room = rooms.value.get(id);
   const asked = useSignal<"asking" | "answered" | { problem: string }>("asking");
 
@@ -34,7 +34,7 @@ export function RoomScreen({ id }: { id: number }): JSX.Element {
   // Once for each room
   useEffect(() => void ask(), [id]);
 
-  if (room !== undefined) return <OpenRoom room={room} />;
+  if (room !== undefined) return <OpenRoom room={room} message={message} />;
   if (asked.value === "asking") return <Spinner label={t("loading")} />;
   const failed = asked.value === "answered" ? null : asked.value.problem;
   return (
@@ -57,7 +57,7 @@ export function RoomScreen({ id }: { id: number }): JSX.Element {
   );
 }
 
-function OpenRoom({ room }: { room: Room }): JSX.Element {
+function OpenRoom({ room, message }: { room: Room; message: number | null }): JSX.Element {
   const [chat, setChat] = useState<Chat | null>(null);
   const [details, setDetails] = useState(false);
   const token = session.value?.token;
@@ -66,17 +66,15 @@ function OpenRoom({ room }: { room: Room }): JSX.Element {
 
   useEffect(() => {
     if (token === undefined) return;
-    const opened = new Chat(room.id, token, me().id);
+    const opened = new Chat(room.id, me().id, message);
     setChat(opened);
     return () => opened.close();
   }, [room.id, token]);
 
-  // Somebody unknown has written: the room has more people than we saw.
-  const author = chat?.timeline.value.messages.at(-1)?.author.id;
-  const known = author === undefined || room.participant_users.some((user) => user.id === author);
+  // An address of another message in the same room
   useEffect(() => {
-    if (!known) fetchRoom(room.id).catch(() => {});
-  }, [known, room.id]);
+    if (message !== null) void chat?.open(message, true);
+  }, [message]);
 
   const title = roomTitle(room, me().id);
   const others = room.active_call_participants.filter((name) => name !== me().username);
@@ -86,11 +84,12 @@ function OpenRoom({ room }: { room: Room }): JSX.Element {
         <a class="icon-button plain back" href="#/" aria-label={t("to_rooms")} title={t("to_rooms")}>
           <Icon name="back" />
         </a>
-        <Avatar name={title} seed={room.is_direct ? title : `room ${room.id}`} room={!room.is_direct} />
+        <RoomAvatar room={room} />
         <div class="room-title">
           <h2 class="ellipsis">{title}</h2>
           <span class="ellipsis">
-            {room.is_direct ? t("direct_message") : t("members_count", { count: room.participant_count })}
+            {room.topic ||
+              (room.is_direct ? t("direct_message") : t("members_count", { count: room.participant_count }))}
           </span>
         </div>
         {call === null && (
@@ -111,7 +110,7 @@ function OpenRoom({ room }: { room: Room }): JSX.Element {
       )}
       <div class={`room-body${call !== null ? " with-call" : ""}${docked ? " with-details" : ""}`}>
         {call !== null && <CallArea call={call} />}
-        {chat !== null && <ChatView key={chat.roomId} chat={chat} />}
+        {chat !== null && <ChatView key={chat.roomId} chat={chat} room={room} />}
         {docked && (
           <aside class="details-dock" aria-label={t("about_room")}>
             <Details room={room} />

@@ -1,29 +1,29 @@
 // The list of rooms, with what is unread and who is in a call, and the user's own corner beneath it.
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { ApiError } from "../api/client";
-import type { Room } from "../api/types";
+import type { Room, RoomUser } from "../api/types";
 import { t } from "../i18n";
 import { navigate, roomPath, route } from "../router";
 import { currentCall } from "../state/call";
+import { avatarOf, nameOf } from "../state/people";
 import { loadMoreRooms, moreRooms, putRoom, refreshRooms, roomsState, sortedRooms } from "../state/rooms";
 import { api, me, serverConfig, signOut } from "../state/session";
 import { explain, report } from "../state/toasts";
 import { Avatar, Dialog, Empty, Field, IconButton, LanguageSwitch, Spinner } from "../ui/components";
-import { Icon } from "../ui/icons";
+import { Icon, type IconName } from "../ui/icons";
 
 /** A direct room is called by the name of the other person. */
 export function roomTitle(room: Room, myId: number): string {
-  const other = room.is_direct ? room.participant_users.find((user) => user.id !== myId) : undefined;
-  return other === undefined ? room.name : other.display_name || other.username;
+  const other = otherOf(room, myId);
+  return other === undefined ? room.name : nameOf(other);
 }
 
 export function Sidebar(): JSX.Element {
   const [creating, setCreating] = useState(false);
-  const user = me();
   return (
-    <aside class="sidebar">
+    <aside class="sidebar" aria-label={t("sidebar")}>
       <header class="sidebar-head">
         <h1 class="brand">
           <span class="brand-mark" aria-hidden="true" />
@@ -32,17 +32,24 @@ export function Sidebar(): JSX.Element {
         <IconButton icon="plus" label={t("new_room")} onClick={() => setCreating(true)} />
       </header>
       <RoomList onCreate={() => setCreating(true)} />
-      <footer class="sidebar-foot">
-        <Avatar name={user.display_name || user.username} seed={user.username} />
-        <span class="who">
-          <span class="who-name">{user.display_name || user.username}</span>
-          {user.is_admin && <span class="who-note">{t("administrator")}</span>}
-        </span>
-        <LanguageSwitch />
-        <IconButton icon="signOut" label={t("sign_out")} onClick={() => signOut().catch(report)} />
-      </footer>
+      <SidebarFoot />
       {creating && <NewRoom onClose={() => setCreating(false)} />}
     </aside>
+  );
+}
+
+function SidebarFoot(): JSX.Element {
+  const user = me();
+  return (
+    <footer class="sidebar-foot">
+      <Avatar name={nameOf(user)} seed={user.username} src={user.avatar_url} />
+      <span class="who">
+        <span class="who-name">{nameOf(user)}</span>
+        {user.is_admin && <span class="who-note">{t("administrator")}</span>}
+      </span>
+      <LanguageSwitch />
+      <IconButton icon="signOut" label={t("sign_out")} onClick={() => signOut().catch(report)} />
+    </footer>
   );
 }
 
@@ -67,15 +74,31 @@ function RoomList({ onCreate }: { onCreate: () => void }): JSX.Element {
       </Empty>
     );
   }
+  const pinned = rooms.filter((room) => room.is_pinned);
+  const direct = rooms.filter((room) => !room.is_pinned && room.is_direct);
+  const others = rooms.filter((room) => !room.is_pinned && !room.is_direct);
   return (
     <nav class="rooms" aria-label={t("rooms")}>
-      <ul>
+      <Section title={t("pinned_rooms")} rooms={pinned} />
+      <Section title={t("rooms")} rooms={others} />
+      <Section title={t("direct_messages")} rooms={direct} />
+      {moreRooms.value && <More />}
+    </nav>
+  );
+}
+
+function Section({ title, rooms }: { title: string; rooms: readonly Room[] }): JSX.Element | null {
+  const heading = useId();
+  if (rooms.length === 0) return null;
+  return (
+    <>
+      <h2 id={heading}>{title}</h2>
+      <ul aria-labelledby={heading}>
         {rooms.map((room) => (
           <RoomItem key={room.id} room={room} />
         ))}
       </ul>
-      {moreRooms.value && <More />}
-    </nav>
+    </>
   );
 }
 
@@ -96,49 +119,90 @@ function More(): JSX.Element {
   );
 }
 
+/** The other person of a direct room. */
+export function otherOf(room: Room, myId: number): RoomUser | undefined {
+  return room.is_direct ? room.participant_users.find((user) => user.id !== myId) : undefined;
+}
+
+export function RoomAvatar({ room }: { room: Room }): JSX.Element {
+  const title = roomTitle(room, me().id);
+  const other = otherOf(room, me().id);
+  return (
+    <Avatar
+      name={title}
+      seed={room.is_direct ? (other?.username ?? title) : `room ${room.id}`}
+      src={other === undefined ? undefined : avatarOf(other.id)}
+      room={!room.is_direct}
+    />
+  );
+}
+
 function RoomItem({ room }: { room: Room }): JSX.Element {
   const here = route.value.name === "room" && route.value.id === room.id;
-  const title = roomTitle(room, me().id);
-  const inCall = room.active_call_participants;
-  const joined = currentCall.value?.roomId === room.id;
+  const unread = room.unread_count > 0;
+  // A muted room is quiet, but for those who call one by name.
+  const loud = unread && (!room.is_muted || room.mention_count > 0);
   return (
     <li>
       <a
-        class={`room-item${room.unread_count > 0 ? " unread" : ""}`}
+        class={`room-item${loud ? " unread" : ""}${room.is_muted ? " muted" : ""}`}
         href={roomPath(room.id)}
         aria-current={here ? "page" : undefined}
       >
-        <Avatar name={title} seed={room.is_direct ? title : `room ${room.id}`} room={!room.is_direct} />
+        <RoomAvatar room={room} />
         <span class="room-item-text">
-          <span class="room-item-name">
-            {title}
-            {room.is_pinned && (
-              <span class="room-sign" title={t("pinned")}>
-                <Icon name="pin" />
-                <span class="visually-hidden">{t("pinned")}</span>
+          <span class="room-item-name">{roomTitle(room, me().id)}</span>
+          <RoomNote room={room} />
+        </span>
+        {room.is_muted && <Sign icon="bellOff" label={t("muted_room")} />}
+        {unread && (
+          <span class="badges">
+            {room.mention_count > 0 && (
+              <span class="badge accent">
+                <span aria-hidden="true">@{room.mention_count > 99 ? "99+" : room.mention_count}</span>
+                <span class="visually-hidden">{t("mention_count", { count: room.mention_count })}</span>
               </span>
             )}
-          </span>
-          {inCall.length > 0 ? (
-            <span class={`room-item-call${joined ? " joined" : ""}`}>
-              <Icon name="phone" />
-              <span class="visually-hidden">{t("in_call")}</span>
-              <span class="ellipsis">{inCall.join(", ")}</span>
+            <span class={room.is_muted || room.mention_count > 0 ? "badge" : "badge accent"}>
+              <span aria-hidden="true">{room.unread_count > 99 ? "99+" : room.unread_count}</span>
+              <span class="visually-hidden">{t("unread_count", { count: room.unread_count })}</span>
             </span>
-          ) : (
-            <span class="room-item-note">
-              {room.is_direct ? t("direct_message") : t("members_count", { count: room.participant_count })}
-            </span>
-          )}
-        </span>
-        {room.unread_count > 0 && (
-          <span class="badge accent">
-            <span aria-hidden="true">{room.unread_count > 99 ? "99+" : room.unread_count}</span>
-            <span class="visually-hidden">{t("unread_count", { count: room.unread_count })}</span>
           </span>
         )}
       </a>
     </li>
+  );
+}
+
+function Sign({ icon, label }: { icon: IconName; label: string }): JSX.Element {
+  return (
+    <span class="room-sign" title={label}>
+      <Icon name={icon} />
+      <span class="visually-hidden">{label}</span>
+    </span>
+  );
+}
+
+/** The second line of a room: who is in a call, or what the room is. */
+function RoomNote({ room }: { room: Room }): JSX.Element {
+  const inCall = room.active_call_participants;
+  const joined = currentCall.value?.roomId === room.id;
+  if (inCall.length === 0) {
+    const other = otherOf(room, me().id);
+    return (
+      <span class="room-item-note">
+        {other === undefined
+          ? room.topic || t("members_count", { count: room.participant_count })
+          : `@${other.username}`}
+      </span>
+    );
+  }
+  return (
+    <span class={`room-item-call${joined ? " joined" : ""}`}>
+      <Icon name="phone" />
+      <span class="visually-hidden">{t("in_call")}</span>
+      <span class="ellipsis">{inCall.join(", ")}</span>
+    </span>
   );
 }
 
@@ -150,7 +214,7 @@ function NewRoom({ onClose }: { onClose: () => void }): JSX.Element {
       initial=""
       onClose={onClose}
       onSave={async (name) => {
-        const room = await api.createRoom(name);
+        const room = await api.createRoom({ name });
         putRoom(room);
         onClose();
         navigate(roomPath(room.id));

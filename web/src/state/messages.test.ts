@@ -1,90 +1,111 @@
-// Holds: messages stand in order and once, whichever way they came, and a sent one is never shown twice.
+// Holds: order, no doubles, the bound and what it says of both ends, and what becomes of changes.
 import { describe, expect, it } from "vitest";
-import type { Message } from "../api/types";
+import type { Message, Window } from "../api/types";
 import {
-  acknowledge,
-  addPending,
+  appended,
+  arrived,
+  deleted,
   EMPTY,
-  failPending,
-  merge,
-  newestId,
-  nextPage,
-  removePending,
+  edited,
+  MOST,
+  prepended,
+  reacted,
+  readUpTo,
+  replaced,
   type Timeline,
 } from "./messages";
 
-const ME = 1;
-const OTHER = 2;
-
-function message(id: number, content = `text ${id}`, author = OTHER): Message {
-  const user = { id: author, username: `user${author}`, display_name: "", avatar_url: "" };
-  return { id, room: 7, author: user, content, created_at: "2026-01-01T00:00:00.000000Z" };
-}
-
-const ids = (timeline: Timeline) => timeline.messages.map((entry) => entry.id);
-
-describe("merge", () => {
-  it("orders by id and keeps each once", () => {
-    const live = merge(EMPTY, [message(12)], ME);
-    const page = merge(live, [message(12), message(11), message(10)], ME);
-    expect(ids(page)).toEqual([10, 11, 12]);
-    expect(ids(merge(page, [message(9), message(10)], ME))).toEqual([9, 10, 11, 12]);
-    expect(newestId(page)).toBe(12);
-    expect(newestId(EMPTY)).toBe(0);
-  });
-
-  it("lets an own message that comes in take the place of the one being sent", () => {
-    const sending = addPending(merge(EMPTY, [message(10)], ME), 1, "hello");
-    const arrived = merge(sending, [message(11, "hello", ME)], ME);
-    expect(arrived.pending).toEqual([]);
-    expect(ids(arrived)).toEqual([10, 11]);
-  });
-
-  it("does not take an older or a stranger's message of the same words for it", () => {
-    const before = merge(EMPTY, [message(10)], ME);
-    const sending = addPending(before, 1, "hello");
-    expect(merge(sending, [message(11, "hello", OTHER)], ME).pending).toHaveLength(1);
-    expect(merge(sending, [message(9, "hello", ME)], ME).pending).toHaveLength(1);
-  });
-
-  it("settles one of two equal messages at a time", () => {
-    const two = addPending(addPending(EMPTY, 1, "hi"), 2, "hi");
-    const one = merge(two, [message(1, "hi", ME)], ME);
-    expect(one.pending.map((entry) => entry.key)).toEqual([2]);
-    // The same message again (history after the socket) settles nothing more.
-    expect(merge(one, [message(1, "hi", ME)], ME).pending.map((entry) => entry.key)).toEqual([2]);
-  });
+const message = (id: number, more: Partial<Message> = {}): Message => ({
+  id,
+  room: 1,
+  author: { id: 7, username: "anna", display_name: "Anna", avatar_url: "" },
+  content: `text ${id}`,
+  attachments: [],
+  created_at: "2026-01-01T00:00:00Z",
+  edited_at: null,
+  client_id: null,
+  reply_to: null,
+  reactions: [],
+  mentions: [],
+  mentions_all: false,
+  read_by_ids: [],
+  ...more,
 });
 
-describe("acknowledge", () => {
-  it("replaces the pending message, whether or not the socket was faster", () => {
-    const sending = addPending(EMPTY, 1, "hello");
-    const stored = message(5, "hello", ME);
-    const first = acknowledge(sending, 1, stored, ME);
-    expect([ids(first), first.pending]).toEqual([[5], []]);
-    const late = acknowledge(merge(sending, [stored], ME), 1, stored, ME);
-    expect([ids(late), late.pending]).toEqual([[5], []]);
-  });
-
-  it("does not touch an equal message that is still on its way", () => {
-    const two = addPending(addPending(EMPTY, 1, "hi"), 2, "hi");
-    const stored = message(5, "hi", ME);
-    expect(acknowledge(two, 2, stored, ME).pending.map((entry) => entry.key)).toEqual([1]);
-    const raced = acknowledge(merge(two, [stored], ME), 1, stored, ME);
-    expect(raced.pending.map((entry) => entry.key)).toEqual([2]);
-  });
+/** As the server sends it: newest first. */
+const window = (from: number, to: number, before = false, after = false): Window => ({
+  results: Array.from({ length: to - from + 1 }, (_, index) => message(to - index)),
+  has_more_before: before,
+  has_more_after: after,
 });
 
-describe("pending", () => {
-  it("can fail and be discarded", () => {
-    const failed = failPending(addPending(EMPTY, 1, "x"), 1);
-    expect(failed.pending[0]?.failed).toBe(true);
-    expect(removePending(failed, 1).pending).toEqual([]);
-  });
-});
+const ids = (timeline: Timeline) => timeline.messages.map(({ id }) => id);
+const ends = ({ before, after }: Timeline) => ({ before, after });
 
-describe("nextPage", () => {
-  it("names the page with the next older message, also when new ones have shifted the pages", () => {
-    expect([0, 1, 49, 50, 51, 99, 100].map((loaded) => nextPage(loaded, 50))).toEqual([1, 1, 1, 2, 2, 2, 3]);
+describe("timeline", () => {
+  it("stands in order, and takes nothing twice from either end", () => {
+    let timeline = replaced(window(10, 12, true, true));
+    timeline = prepended(timeline, window(8, 10));
+    timeline = appended(timeline, window(12, 14));
+    expect(ids(timeline)).toEqual([8, 9, 10, 11, 12, 13, 14]);
+    expect(ends(timeline)).toEqual({ before: false, after: false });
+  });
+
+  it("lets go of the far end when there are too many, and says so", () => {
+    const full = replaced(window(101, 100 + MOST, true));
+    const up = prepended(full, window(51, 100, true));
+    expect([ids(up)[0], up.messages.length]).toEqual([51, MOST]);
+    expect(ends(up)).toEqual({ before: true, after: true });
+    const down = appended(up, window(51 + MOST, 100 + MOST));
+    expect([ids(down).at(-1), down.messages.length]).toEqual([100 + MOST, MOST]);
+    expect(ends(down)).toEqual({ before: true, after: false });
+  });
+
+  it("takes in what arrives once, in order, and only at the end of the history", () => {
+    const timeline = replaced(window(1, 3));
+    const later = arrived(arrived(timeline, message(5), true), message(4), true);
+    expect(ids(arrived(later, message(5), true))).toEqual([1, 2, 3, 4, 5]);
+    const past = replaced(window(1, 3, false, true));
+    expect(arrived(past, message(9), false)).toBe(past);
+  });
+
+  it("keeps what is read in its place when too much arrives", () => {
+    const full = replaced(window(1, MOST));
+    const seen = arrived(full, message(MOST + 1), true);
+    expect([ids(seen)[0], ends(seen)]).toEqual([2, { before: true, after: false }]);
+    const above = arrived(full, message(MOST + 1), false);
+    expect([ids(above)[0], ids(above).at(-1), ends(above)]).toEqual([
+      1,
+      MOST,
+      { before: false, after: true },
+    ]);
+  });
+
+  it("changes and removes a message, and what is shown of it where it is answered", () => {
+    const answer = message(2, { reply_to: { id: 1, author: null, excerpt: "text 1", deleted: false } });
+    const timeline = { ...EMPTY, messages: [message(1), answer] };
+    const after = edited(timeline, message(1, { content: "other" }));
+    expect(after.messages.map((known) => known.content)).toEqual(["other", "text 2"]);
+    expect(after.messages[1]?.reply_to?.excerpt).toBe("other");
+    const gone = deleted(after, 1);
+    expect(ids(gone)).toEqual([2]);
+    expect(gone.messages[0]?.reply_to).toEqual({ id: 1, author: null, excerpt: "", deleted: true });
+    expect(deleted(gone, 1)).toEqual(gone);
+  });
+
+  it("counts each reaction of a user once", () => {
+    const of = (timeline: Timeline) => timeline.messages[0]?.reactions;
+    const first = { ...EMPTY, messages: [message(1)] };
+    const both = reacted(reacted(first, 1, "👍", 7, true), 1, "👍", 8, true);
+    expect(of(reacted(both, 1, "👍", 8, true))).toEqual([{ emoji: "👍", user_ids: [7, 8] }]);
+    expect(of(reacted(reacted(both, 1, "👍", 7, false), 1, "👍", 8, false))).toEqual([]);
+    expect(reacted(first, 1, "👍", 7, false)).toBe(first);
+  });
+
+  it("marks all up to a message as read, each by a reader once", () => {
+    const timeline = replaced(window(1, 3));
+    const read = readUpTo(readUpTo(timeline, 2, 8), 2, 8);
+    expect(read.messages.map((known) => known.read_by_ids)).toEqual([[8], [8], []]);
+    expect(readUpTo(read, 2, 8)).toBe(read);
   });
 });

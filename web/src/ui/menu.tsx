@@ -7,6 +7,17 @@ import { Icon, type IconName } from "./icons";
 /** Pixels between the button and its list, and to the edge of the window. */
 const GAP = 6;
 
+/** Puts a box that lies above the screen at what it belongs to: beneath, or above where there is no room. */
+export function placeAt(box: HTMLElement, home: HTMLElement): void {
+  const from = home.getBoundingClientRect();
+  const { width, height } = box.getBoundingClientRect();
+  const below = from.bottom + GAP + height <= innerHeight - GAP;
+  const top = below ? from.bottom + GAP : Math.max(GAP, from.top - GAP - height);
+  const left = Math.max(GAP, Math.min(from.right - width, innerWidth - width - GAP));
+  box.style.setProperty("--top", `${top}px`);
+  box.style.setProperty("--left", `${left}px`);
+}
+
 export function Menu(props: {
   label: string;
   /** What the button shows. */
@@ -56,14 +67,8 @@ function List(props: {
 
   useLayoutEffect(() => {
     const box = list.current;
-    const from = props.home?.getBoundingClientRect();
-    if (box === null || from === undefined) return;
-    const { width, height } = box.getBoundingClientRect();
-    const below = from.bottom + GAP + height <= innerHeight - GAP;
-    const top = below ? from.bottom + GAP : Math.max(GAP, from.top - GAP - height);
-    const left = Math.min(Math.max(GAP, from.right - width), innerWidth - width - GAP);
-    box.style.setProperty("--top", `${top}px`);
-    box.style.setProperty("--left", `${left}px`);
+    if (box === null || props.home === null) return;
+    placeAt(box, props.home);
     box.querySelector<HTMLElement>("button")?.focus();
   }, [props.home]);
 
