@@ -139,16 +139,16 @@ fn settings(
         legacy_channels: turn.legacy_channels,
         mobility: turn.mobility,
         strict_expiry: turn.strict_expiry,
-        limits: limits(app, &app.config.turn),
+        limits: limits(&app.config),
     }
 }
 
-fn limits(app: &App, turn: &Turn) -> Limits {
+fn limits(config: &Config) -> Limits {
+    let turn = &config.turn;
     Limits {
         allocations_per_owner: turn.max_allocations_per_user,
         bytes_per_second_per_owner: turn.max_bytes_per_second_per_user,
-        // Whether there are limits at all is decided at the start.
-        unauthenticated_per_second: match app.config.limits.enabled {
+        unauthenticated_per_second: match config.limits.rates.enabled {
             true => turn.unauthenticated_per_second,
             false => 0,
         },
@@ -160,7 +160,7 @@ fn limits(app: &App, turn: &Turn) -> Limits {
 pub fn reload(app: &App, config: &Config) {
     app.set_max_bytes_per_month_per_user(config.turn.max_bytes_per_month_per_user);
     let Some(relay) = app.relay() else { return };
-    relay.set_limits(limits(app, &config.turn));
+    relay.set_limits(limits(config));
     relay.change_policy(|policy| {
         policy.allow = config.turn.allow_peers.clone();
         policy.deny = config.turn.deny_peers.clone();

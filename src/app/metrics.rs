@@ -26,6 +26,77 @@ pub struct Refused {
     pub reason: &'static str,
 }
 
+/// What was asked for too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    SignIns,
+    /// After wrong ones.
+    Passwords,
+    /// Of second factors, after wrong ones.
+    Codes,
+    Registrations,
+    Api,
+    Reads,
+    Uploads,
+    Frames,
+    Signals,
+    /// Those that went on sending frames, and were closed.
+    Floods,
+    Connections,
+}
+
+impl Limited {
+    const ALL: [Limited; 11] = [
+        Limited::SignIns,
+        Limited::Passwords,
+        Limited::Codes,
+        Limited::Registrations,
+        Limited::Api,
+        Limited::Reads,
+        Limited::Uploads,
+        Limited::Frames,
+        Limited::Signals,
+        Limited::Floods,
+        Limited::Connections,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Limited::SignIns => "sign_ins",
+            Limited::Passwords => "passwords",
+            Limited::Codes => "codes",
+            Limited::Registrations => "registrations",
+            Limited::Api => "api",
+            Limited::Reads => "reads",
+            Limited::Uploads => "uploads",
+            Limited::Frames => "frames",
+            Limited::Signals => "signals",
+            Limited::Floods => "floods",
+            Limited::Connections => "connections",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabels {
+    kind: &'static str,
+}
+
+/// How often what was refused because it came too often.
+#[derive(Debug, Clone, Default)]
+pub struct RateLimited(Family<LimitedLabels, Counter>);
+
+impl RateLimited {
+    pub fn count(&self, what: Limited) {
+        self.of(what).inc();
+    }
+
+    fn of(&self, what: Limited) -> impl std::ops::Deref<Target = Counter> {
+        let kind = what.as_str();
+        self.0.get_or_create(&LimitedLabels { kind })
+    }
+}
+
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
@@ -37,6 +108,7 @@ pub struct Metrics {
     pub files: Gauge,
     pub file_bytes: Gauge,
     pub uploads_refused: Family<Refused, Counter>,
+    pub rate_limited: RateLimited,
 }
 
 impl fmt::Debug for Metrics {
@@ -59,7 +131,12 @@ impl Metrics {
             files: Gauge::default(),
             file_bytes: Gauge::default(),
             uploads_refused: Family::default(),
+            rate_limited: RateLimited::default(),
         };
+        // So that those that have not happened are shown.
+        for what in Limited::ALL {
+            metrics.rate_limited.of(what);
+        }
         metrics.register(|registry| {
             registry.register(
                 "http_requests",
@@ -101,6 +178,11 @@ impl Metrics {
                 "uploads_refused",
                 "Uploads of which nothing came to be",
                 metrics.uploads_refused.clone(),
+            );
+            registry.register(
+                "rate_limited",
+                "What was refused because it came too often, by kind",
+                metrics.rate_limited.0.clone(),
             );
         });
         metrics

@@ -38,7 +38,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moznods_signaling::bus::LocalBus;
 use moznods_signaling::{CloseReason, Hub, Whom};
-use moznods_storage::{EventId, StorageError, Store, Timestamp, TokenHash};
+use moznods_storage::{EventId, RoomLimits, StorageError, Store, Timestamp, TokenHash};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use moznods_turn::net::Relay;
@@ -58,7 +58,7 @@ pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use files::{AvatarChange, Claim, Content, Incoming};
 pub use invitations::Preview;
 pub use messages::Draft;
-pub use metrics::{Metrics, RequestLabels};
+pub use metrics::{Limited, Metrics, RateLimited, RequestLabels};
 pub use push::AskedSubscription;
 pub use relay::RelayCredential;
 pub use relay_devices::DeviceError;
@@ -105,6 +105,7 @@ pub struct App {
     typing: Typing,
     month_quotas: Arc<MonthQuotas>,
     files: Files,
+    room_limits: Mutex<RoomLimits>,
     /// One at a time gathers and writes what is used, so that whoever has done it knows all up to then.
     using: tokio::sync::Mutex<()>,
 }
@@ -135,6 +136,7 @@ impl App {
         metrics.users.set(metric(access.count()));
         let push_key = store.secret("push_key", Push::fresh_key()?).await?;
         let outbound = Arc::<Outbound>::default();
+        let room_limits = rooms::limits_of(&config.limits);
         let push = Push::new(&config, &push_key, Arc::clone(&outbound), &metrics)?;
         let oidc = config.accounts.oidc.clone();
         let oidc = oidc.map(|settings| Oidc::new(settings, outbound));
@@ -159,6 +161,7 @@ impl App {
             typing: Typing::default(),
             month_quotas: Arc::new(month_quotas),
             files,
+            room_limits: Mutex::new(room_limits),
             using: tokio::sync::Mutex::default(),
         });
         app.count_push_subscriptions().await?;

@@ -1,5 +1,7 @@
 //! Rooms: who sees, enters, leaves and changes them, and what the others are told of it.
 
+use std::sync::PoisonError;
+
 use moznods_storage::{
     Admission, AuditTarget, Listing, Mute, NewRoom, Page, Participant, Right, Room, RoomChange,
     RoomId, RoomLimits, RoomView, Timestamp, User, UserId, UserKey,
@@ -10,6 +12,7 @@ use super::audit::{Action, Person};
 use super::moderation::in_room;
 use super::roles::{Act, Allowed};
 use super::{App, Error, Problem, Refusal, Result, limits, names, now};
+use crate::config::Limits;
 
 /// A room as one participant sees it now.
 #[derive(Debug)]
@@ -262,10 +265,18 @@ impl App {
     }
 
     fn room_limits(&self) -> RoomLimits {
-        RoomLimits {
-            participants: self.config.limits.room_participants,
-            rooms: self.config.limits.rooms_per_user,
-        }
+        *self
+            .room_limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Others hold from now on; whoever is in a room stays there.
+    pub fn set_room_limits(&self, limits: &Limits) {
+        *self
+            .room_limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = limits_of(limits);
     }
 
     pub(super) fn seen(&self, view: RoomView) -> RoomSeen {
@@ -302,5 +313,12 @@ fn checked_topic(topic: &str) -> Result<String> {
     match problem {
         Some(problem) => Err(Error::field("topic", problem)),
         None => Ok(topic.to_owned()),
+    }
+}
+
+pub(super) fn limits_of(limits: &Limits) -> RoomLimits {
+    RoomLimits {
+        participants: limits.room_participants,
+        rooms: limits.rooms_per_user,
     }
 }

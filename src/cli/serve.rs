@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Failure, Outcome, say};
 use crate::app::App;
 use crate::config::{Config, ConfigError, Flags, Log, LogFormat, Settings, Turn};
-use crate::http::{self, Control};
+use crate::http::{self, Control, Limits};
 use crate::relay;
 
 pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcome {
@@ -59,13 +59,15 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         relay::start(&app, listeners).await?;
     }
 
+    let limits = Limits::new(app.config.limits.rates, app.metrics.rate_limited.clone());
     let settings = (settings, flags);
-    tokio::spawn(reload(hangup, Arc::clone(&app), certificate, settings));
+    let reloaded = (Arc::clone(&app), Arc::clone(&limits));
+    tokio::spawn(reload(hangup, reloaded, certificate, settings));
 
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
     let stop = stop(Arc::clone(&app), signals);
-    http::serve(Arc::clone(&app), listener, control, stop).await;
+    http::serve(Arc::clone(&app), limits, listener, control, stop).await;
     app.settle().await;
     tracing::info!("stopped");
     Ok(())
@@ -114,7 +116,7 @@ fn bind_relay(
 /// At each SIGHUP reads again what may change while the server runs. What cannot be used leaves all as it was.
 async fn reload(
     mut hangup: Signal,
-    app: Arc<App>,
+    (app, limits): (Arc<App>, Arc<Limits>),
     certificate: Option<Arc<Certificate>>,
     (settings, flags): (Settings, Flags),
 ) {
@@ -124,7 +126,7 @@ async fn reload(
             Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
             None => {}
         }
-        if let Err(error) = reload_settings(&app, &settings, &flags) {
+        if let Err(error) = reload_settings(&app, &limits, &settings, &flags) {
             tracing::error!(%error, "the settings stay as they were");
         }
         if let Err(error) = app.look_again().await {
@@ -134,7 +136,12 @@ async fn reload(
 }
 
 /// Puts those settings in force that may change, and names others that differ from those of the start.
-fn reload_settings(app: &App, started: &Settings, flags: &Flags) -> Result<(), ConfigError> {
+fn reload_settings(
+    app: &App,
+    limits: &Limits,
+    started: &Settings,
+    flags: &Flags,
+) -> Result<(), ConfigError> {
     let settings = Settings::collect(flags)?;
     let config = Config::check(&settings)?;
     let fixed = started.fixed_changes(&settings);
@@ -143,6 +150,8 @@ fn reload_settings(app: &App, started: &Settings, flags: &Flags) -> Result<(), C
         tracing::warn!(%settings, "these take effect at the next start of the server");
     }
     relay::reload(app, &config);
+    limits.change(config.limits.rates);
+    app.set_room_limits(&config.limits);
     tracing::info!("the settings have been read again");
     Ok(())
 }

@@ -9,8 +9,8 @@ use moznods_turn::server::Config as RelayConfig;
 
 use super::{
     Accounts, AllowedOrigins, Chat, Config, ConfigError, Directory, ExternalAddr, ExternalIp, Http,
-    Ice, Limits, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, TurnTls,
-    alternate, audit, files, host_of, oidc,
+    Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, TurnTls,
+    alternate, audit, files, host_of, limits, oidc,
 };
 
 /// Bytes per second; a voice call takes about as much.
@@ -22,8 +22,6 @@ impl Config {
     pub fn check(settings: &Settings) -> Result<Self, ConfigError> {
         const ADDRESS: &str = "ADDRESS:PORT, such as [::]:8080 or 127.0.0.1:8080";
         const NETWORKS: &str = "networks as CIDR, such as 10.0.0.0/8,fd00::/8";
-        const NUMBER: &str = "a whole number from 2 to 100000";
-        let number = |text: &str| text.parse().ok().filter(|n| (2..=100_000).contains(n));
         let address = |text: &str| text.parse::<SocketAddr>().ok();
         let network = |text: &str| {
             text.parse::<IpNet>()
@@ -216,11 +214,7 @@ impl Config {
                 )?,
             },
             files: files::parse(settings)?,
-            limits: Limits {
-                enabled: settings.switch("limits.enabled")?,
-                room_participants: settings.get("limits.room_participants", number, NUMBER)?,
-                rooms_per_user: settings.get("limits.rooms_per_user", number, NUMBER)?,
-            },
+            limits: limits::parse(settings)?,
             push: Push {
                 enabled: settings.switch("push.enabled")?,
                 contact: settings.get(

@@ -243,17 +243,52 @@ pub(super) const KEYS: &[Key] = &[
         "24",
         "Hours after which an uploaded file that no message has is removed",
     ),
-    key(
+    reloaded(
         "limits.enabled",
         "true",
         "Limit how often one may sign in, register and write, and how many connections an address may have",
     ),
-    key(
+    reloaded(
+        "limits.sign_in_per_minute",
+        "5",
+        "Attempts to sign in per minute: to one account from one address, and wrong ones from one address",
+    ),
+    reloaded(
+        "limits.api_per_minute",
+        "100",
+        "Requests per minute by which one user may change something",
+    ),
+    reloaded(
+        "limits.reads_per_minute",
+        "600",
+        "Other requests of one user per minute, and sockets that he opens",
+    ),
+    reloaded(
+        "limits.frames_per_minute",
+        "60",
+        "Frames of sockets per minute by which one user may send, edit, delete and react",
+    ),
+    reloaded(
+        "limits.signals_per_minute",
+        "1200",
+        "Other frames of one user per minute: those of calls, read marks, typing",
+    ),
+    reloaded(
+        "limits.uploads_per_minute",
+        "10",
+        "Files and pictures that one user may upload per minute",
+    ),
+    reloaded(
+        "limits.registrations_per_hour",
+        "30",
+        "Attempts to register per hour from one address",
+    ),
+    reloaded(
         "limits.room_participants",
         "1000",
         "How many may take part in one room",
     ),
-    key(
+    reloaded(
         "limits.rooms_per_user",
         "1000",
         "How many rooms one user may take part in",

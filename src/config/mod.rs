@@ -10,6 +10,7 @@ mod check;
 mod files;
 mod keys;
 mod layers;
+mod limits;
 mod oidc;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use alternate::Alternate;
 pub use audit::Audit;
 pub use files::{Files, TypePattern};
 pub use layers::{Flags, Settings};
+pub use limits::{Limits, Rates};
 pub use oidc::{Oidc, is_provider_url};
 
 /// A setting that cannot be used: one line that says which, what it was, and what would be right.
@@ -222,14 +224,6 @@ pub enum MentionAll {
     /// And owners.
     Moderators,
     Nobody,
-}
-
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// How often things may be done.
-    pub enabled: bool,
-    pub room_participants: i64,
-    pub rooms_per_user: i64,
 }
 
 /// Web push.

@@ -104,6 +104,15 @@ fn a_bad_value_names_key_value_origin_and_what_is_right() {
         ("data_dir", "~/data"),
         ("log.level", "loud"),
         ("turn.enabled", "yes"),
+        ("limits.enabled", "no"),
+        ("limits.sign_in_per_minute", "0"),
+        ("limits.api_per_minute", "-1"),
+        ("limits.reads_per_minute", "many"),
+        ("limits.frames_per_minute", "1.5"),
+        ("limits.signals_per_minute", "100001"),
+        ("limits.uploads_per_minute", "10/min"),
+        ("limits.registrations_per_hour", ""),
+        ("limits.room_participants", "1"),
     ] {
         let error = load(&[(path, bad)], &[], "").unwrap_err();
         assert!(

@@ -54,7 +54,7 @@ pub async fn until(
                 let address = peer.ip().to_canonical();
                 // Those behind a proxy are known by their requests alone.
                 let counted = (!client::is_trusted(&edge, address)).then_some(address);
-                let Some(seat) = edge.connections.seat(counted) else {
+                let Ok(seat) = edge.connections.seat(counted, PAUSE) else {
                     tracing::debug!("too many connections: one more is closed");
                     continue;
                 };

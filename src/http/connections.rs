@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::limit::prefix;
+use super::error::ApiError;
+use super::limit::{Limits, prefix};
+use crate::app::Limited;
 
 /// Each may hold some 40 KiB of a request that never ends.
 const MAX: usize = 4096;
@@ -14,7 +17,7 @@ const NETWORK: (u8, u8) = (24, 56);
 
 pub struct Connections {
     counts: Mutex<Counts>,
-    per_network: usize,
+    limits: Arc<Limits>,
 }
 
 #[derive(Default)]
@@ -30,16 +33,29 @@ pub struct Seat {
 }
 
 impl Connections {
-    /// Networks have no share of their own unless they are `limited`.
-    pub fn new(limited: bool) -> Arc<Self> {
+    /// Networks have no share of their own unless there are `limits`.
+    pub fn new(limits: Arc<Limits>) -> Arc<Self> {
         Arc::new(Connections {
             counts: Mutex::default(),
-            per_network: if limited { MAX_PER_NETWORK } else { MAX },
+            limits,
         })
     }
 
-    /// `None`: there are too many. Without an address it counts in no network.
-    pub fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Seat> {
+    /// `Err`: there are too many; perhaps not any more after `wait`. Without an address it counts in no network.
+    pub fn seat(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        wait: Duration,
+    ) -> Result<Seat, ApiError> {
+        let seat = self.free_seat(address);
+        seat.ok_or_else(|| self.limits.refuse(Limited::Connections, wait))
+    }
+
+    fn free_seat(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Seat> {
+        let per_network = match self.limits.are_enabled() {
+            true => MAX_PER_NETWORK,
+            false => MAX,
+        };
         let network = address.map(|address| prefix(address, NETWORK));
         let mut counts = self.counts();
         if counts.all >= MAX {
@@ -47,7 +63,7 @@ impl Connections {
         }
         if let Some(network) = network {
             let count = counts.by_network.entry(network).or_default();
-            if *count >= self.per_network {
+            if *count >= per_network {
                 return None;
             }
             *count += 1;
@@ -82,11 +98,12 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::limit::tests::limits;
 
     #[test]
     fn a_network_has_its_share_and_all_have_theirs() {
-        let connections = Connections::new(true);
-        let from = |address: &str| connections.seat(Some(address.parse().unwrap()));
+        let connections = Connections::new(limits());
+        let from = |address: &str| connections.free_seat(Some(address.parse().unwrap()));
         let mut seats: Vec<Seat> = (0..MAX_PER_NETWORK)
             .map(|n| from(&format!("2001:db8::{n:x}")).unwrap())
             .collect();
@@ -95,8 +112,8 @@ mod tests {
         seats.remove(0);
         seats.push(from("2001:db8:0:ff::1").unwrap());
 
-        seats.extend((seats.len()..MAX).map(|_| connections.seat(None).unwrap()));
-        assert!(connections.seat(None).is_none() && from("192.0.2.1").is_none());
+        seats.extend((seats.len()..MAX).map(|_| connections.free_seat(None).unwrap()));
+        assert!(connections.free_seat(None).is_none() && from("192.0.2.1").is_none());
         drop(seats);
         assert!(from("192.0.2.1").is_some());
         assert!(connections.counts().by_network.is_empty());

@@ -17,10 +17,11 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, ApiResult};
 use super::{Edge, client};
-use crate::app::{Person, Refusal};
+use crate::app::{Error, Person, Refusal};
 use crate::wire::{MAX_DEPTH, nests_deeper};
 
-/// The user behind `Authorization: Token <key>` (or `Bearer`), and the key of his sign-in.
+/// The user behind `Authorization: Token <key>` (or `Bearer`), and the key of his sign-in. For what is read, or is seldom
+/// asked for, or has limits of its own: of that a user may ask for a lot.
 pub struct SignedIn {
     pub user: User,
     pub sign_in: TokenHash,
@@ -38,12 +39,26 @@ impl FromRequestParts<Arc<Edge>> for SignedIn {
 
 impl SignedIn {
     pub async fn by(edge: &Edge, parts: &Parts) -> ApiResult<Self> {
-        let token = token(&parts.headers).ok_or(Refusal::AuthenticationRequired)?;
-        let (user, sign_in) = edge.app.authenticate(token).await?;
+        let by = Self::proven(edge, parts).await?;
+        edge.limits.read(by.user.id)?;
+        Ok(by)
+    }
+
+    async fn proven(edge: &Edge, parts: &Parts) -> ApiResult<Self> {
+        let address = client::address(edge, parts);
+        let proven = match token(&parts.headers) {
+            Some(token) => edge.app.authenticate(token).await,
+            None => Err(Refusal::AuthenticationRequired.into()),
+        };
+        if matches!(proven, Err(Error::Refused(Refusal::AuthenticationRequired))) {
+            edge.limits.stranger(address)?;
+        }
+        let (user, sign_in) = proven?;
+        edge.limits.saw(user.id, address);
         Ok(SignedIn {
             user,
             sign_in,
-            address: client::address(edge, parts),
+            address,
         })
     }
 
@@ -62,7 +77,7 @@ impl FromRequestParts<Arc<Edge>> for Writing {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
-        let by = SignedIn::from_request_parts(parts, edge).await?;
+        let by = SignedIn::proven(edge, parts).await?;
         edge.limits.write(by.user.id)?;
         Ok(Writing(by))
     }

@@ -21,7 +21,6 @@ pub fn routes() -> Routes {
 }
 
 pub async fn preview(edge: State, by: SignedIn, Segment(token): Segment) -> ApiResult<Response> {
-    edge.limits.signal(by.user.id)?;
     let preview = edge.app.preview_invitation(&by.user, &token).await?;
     Ok(Json(PreviewJson::from(&preview)).into_response())
 }

@@ -158,7 +158,6 @@ pub async fn delete(edge: State, Writing(by): Writing, Id(message): Id) -> ApiRe
 }
 
 pub async fn read(edge: State, by: SignedIn, Id(message): Id) -> ApiResult<StatusCode> {
-    edge.limits.signal(by.user.id)?;
     edge.app.mark_read(&by.user, message).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, watch};
 use crate::app::App;
 use connections::Connections;
 pub use control::{Control, FILE as CONTROL_FILE};
-use limit::Limits;
+pub use limit::Limits;
 use localize::Localizer;
 
 /// Bytes of a request's body, and of a frame: the longest message fits, each of its characters escaped as a pair.
@@ -47,7 +47,7 @@ const SHUTDOWN: Duration = Duration::from_secs(4);
 /// What all handlers share.
 struct Edge {
     app: Arc<App>,
-    limits: Limits,
+    limits: Arc<Limits>,
     connections: Arc<Connections>,
     uploads: Arc<files::Uploads>,
     localizer: Localizer,
@@ -62,6 +62,7 @@ type State = axum::extract::State<Arc<Edge>>;
 /// Serves until `stop` ends, then closes sockets and lets requests end, within [`SHUTDOWN`].
 pub async fn serve(
     app: Arc<App>,
+    limits: Arc<Limits>,
     listener: TcpListener,
     control: Option<Control>,
     stop: impl Future<Output = ()>,
@@ -70,8 +71,8 @@ pub async fn serve(
     let (alive, mut all_ended) = mpsc::channel(1);
     let edge = Arc::new(Edge {
         app: Arc::clone(&app),
-        limits: Limits::new(app.config.limits.enabled),
-        connections: Connections::new(app.config.limits.enabled),
+        connections: Connections::new(Arc::clone(&limits)),
+        limits,
         uploads: Arc::default(),
         localizer: Localizer::default(),
         serving: serving.clone(),

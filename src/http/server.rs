@@ -38,8 +38,9 @@ fn public_config(edge: &Edge, head: &axum::http::request::Parts) -> Value {
     })
 }
 
-pub async fn config(edge: State, Head(head): Head) -> Json<Value> {
-    Json(public_config(&edge, &head))
+pub async fn config(edge: State, Head(head): Head) -> ApiResult<Json<Value>> {
+    edge.limits.stranger(client::address(&edge, &head))?;
+    Ok(Json(public_config(&edge, &head)))
 }
 
 pub async fn config_js(edge: State, Head(head): Head) -> Response {

@@ -108,6 +108,11 @@ impl Inbound {
         )
     }
 
+    /// Whether something is stored for it that others will read.
+    pub fn stores(&self) -> bool {
+        matches!(self, Inbound::ChatMessage(_))
+    }
+
     pub fn parse(text: &str) -> Result<Self, BadFrame> {
         if nests_deeper(text.as_bytes(), MAX_DEPTH) {
             return Err(BadFrame::NotAFrame);

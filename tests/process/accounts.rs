@@ -296,8 +296,8 @@ async fn nobody_is_locked_out_by_others() {
     for name in ["ann", "ann@example.org", " ANN "].iter().cycle().take(12) {
         statuses.push(attempt(name, "wrong password", attacker).await);
     }
-    assert_eq!(statuses[..10], [401; 10]);
-    assert!(statuses.ends_with(&[429]), "by any of her names");
+    assert_eq!(statuses[..3], [401; 3]);
+    assert_eq!(statuses[3..], [429; 9], "by any of her names");
     assert_eq!(attempt("ann", PASSWORD, attacker).await, 429);
     assert_eq!(attempt("bob", PASSWORD, attacker).await, 401);
     assert_eq!(attempt("ann", PASSWORD, "198.51.100.2").await, 200);

@@ -22,6 +22,7 @@ mod foreign;
 mod full_disk;
 mod invitations;
 mod librice;
+mod limits;
 mod mentions;
 mod messages;
 mod oidc_provider;

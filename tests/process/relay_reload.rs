@@ -14,22 +14,30 @@ use crate::support::{SOON, Server, eventually, text};
 pub struct Settings {
     _directory: TempDir,
     path: PathBuf,
+    section: &'static str,
 }
 
 impl Settings {
     pub fn new(turn: &str) -> Self {
+        Self::of("turn", turn)
+    }
+
+    /// Those of one section.
+    pub fn of(section: &'static str, text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("settings.toml");
         let settings = Settings {
             _directory: directory,
             path,
+            section,
         };
-        settings.write(turn);
+        settings.write(text);
         settings
     }
 
-    pub fn write(&self, turn: &str) {
-        std::fs::write(&self.path, format!("[turn]\n{turn}\n")).unwrap();
+    pub fn write(&self, text: &str) {
+        let section = self.section;
+        std::fs::write(&self.path, format!("[{section}]\n{text}\n")).unwrap();
     }
 
     pub fn flag(&self) -> String {
@@ -37,10 +45,10 @@ impl Settings {
     }
 
     /// Has the server read what stands there now; the line of its log that holds `said`.
-    async fn reload(&self, server: &Server, turn: &str, said: &str) -> String {
+    pub async fn reload(&self, server: &Server, text: &str, said: &str) -> String {
         let count = || server.log().matches(said).count();
         let before = count();
-        self.write(turn);
+        self.write(text);
         server.signal("HUP");
         eventually(said, || async { count() > before }).await;
         let log = server.log();
@@ -51,7 +59,7 @@ impl Settings {
     }
 }
 
-const READ: &str = "the settings have been read again";
+pub const READ: &str = "the settings have been read again";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_and_quotas_are_read_again_and_calls_go_on() {

@@ -6,7 +6,6 @@ mod passwords;
 mod profile;
 mod second_factor;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -19,7 +18,7 @@ use serde::Deserialize;
 
 use super::error::ApiResult;
 use super::extract::{Body, Head, SignedIn};
-use super::limit::Account;
+use super::limit::{Account, Trial};
 use super::{Edge, Routes, State, client, to_the_end};
 use crate::app::{Attempt, Error, NewAccount, Problem, Refusal, Result, device_name};
 use crate::wire::{LoginJson, MeJson};
@@ -59,7 +58,8 @@ pub async fn register(
     Head(head): Head,
     Body(body): Body<Register>,
 ) -> ApiResult<Response> {
-    edge.limits.registration(client::address(&edge, &head))?;
+    let address = client::address(&edge, &head);
+    edge.limits.registration(address)?;
     let device = device(body.device_name.as_deref(), &head)?;
     let account = NewAccount {
         username: body.username.unwrap_or_default(),
@@ -70,6 +70,7 @@ pub async fn register(
         setup_token: body.setup_token.unwrap_or_default(),
     };
     let login = edge.app.register(account, device).await?;
+    edge.limits.saw(login.user.id, address);
     Ok((StatusCode::CREATED, Json(LoginJson::from(&login))).into_response())
 }
 
@@ -97,13 +98,12 @@ pub async fn login(edge: State, Head(head): Head, Body(body): Body<Login>) -> Ap
         name,
     };
     let address = client::address(&edge, &head);
-    edge.limits.sign_in_from(address)?;
     let known = edge.app.user_id_named(&attempt.name).await?;
     let account = edge.limits.account(&attempt.name, known);
-    edge.limits.sign_in(address, account)?;
-    may_give_code(&edge, known, &attempt.code)?;
+    let mut trial = edge.limits.sign_in(address, account)?;
+    with_code(&mut trial, known, &attempt.code)?;
     let login = edge.app.log_in(attempt).await;
-    note_failure(&edge, account, &login);
+    judge(trial, &login);
     Ok(Json(LoginJson::from(&login?)).into_response())
 }
 
@@ -115,37 +115,34 @@ fn device(given: Option<&str>, head: &Parts) -> Result<String> {
 }
 
 /// Before somebody who is signed in shows his password once more: guesses count as those at sign-in do.
-fn may_prove(edge: &Edge, from: IpAddr, user: UserId) -> ApiResult<Account> {
-    let account = Account::Known(user);
-    edge.limits.sign_in_from(from)?;
-    edge.limits.sign_in(from, account)?;
-    Ok(account)
+fn may_prove<'a>(edge: &'a Edge, head: &Parts, user: UserId) -> ApiResult<Trial<'a>> {
+    let address = client::address(edge, head);
+    edge.limits.sign_in(address, Account::Known(user))
 }
 
 /// Before a code of a second factor is looked at, if one is given.
-fn may_give_code(edge: &Edge, user: Option<UserId>, code: &str) -> ApiResult<()> {
+fn with_code(trial: &mut Trial<'_>, user: Option<UserId>, code: &str) -> ApiResult<()> {
     match user {
-        Some(user) if !code.is_empty() => edge.limits.code(user),
+        Some(user) if !code.is_empty() => trial.with_code(user),
         _ => Ok(()),
     }
 }
 
-/// After an attempt to prove who one is.
-fn note_failure<T>(edge: &Edge, account: Account, outcome: &Result<T>) {
-    let Err(error) = outcome else {
-        return;
+/// After an attempt to prove who one is. Of what has failed for another reason nothing is to be held against anybody.
+fn judge<T>(trial: Trial<'_>, outcome: &Result<T>) {
+    let error = match outcome {
+        Ok(_) => return trial.right(),
+        Err(error) => error,
     };
     let says = |refusal, problem| match error {
         Error::Refused(refused) => *refused == refusal,
         Error::Invalid(fields) => fields.iter().any(|field| field.problem == problem),
         _ => false,
     };
-    let wrong_code = says(Refusal::WrongCode, Problem::WrongCode);
-    if let (true, Account::Known(user)) = (wrong_code, account) {
-        edge.limits.code_failed(user);
-    }
-    if wrong_code || says(Refusal::InvalidCredentials, Problem::WrongPassword) {
-        edge.limits.sign_in_failed(account);
+    if says(Refusal::WrongCode, Problem::WrongCode) {
+        trial.wrong_code();
+    } else if says(Refusal::InvalidCredentials, Problem::WrongPassword) {
+        trial.wrong();
     }
 }
 
@@ -178,10 +175,10 @@ pub async fn delete_account(
     Head(head): Head,
     Body(body): Body<Delete>,
 ) -> ApiResult<StatusCode> {
-    let account = may_prove(&edge, client::address(&edge, &head), by.user.id)?;
+    let trial = may_prove(&edge, &head, by.user.id)?;
     let password = body.password.unwrap_or_default();
     let deleted = edge.app.delete_own_account(by.sign_in, password).await;
-    note_failure(&edge, account, &deleted);
+    judge(trial, &deleted);
     deleted?;
     Ok(StatusCode::NO_CONTENT)
 }

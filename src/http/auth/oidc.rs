@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::{Account, device, may_give_code, may_prove, note_failure};
+use super::{device, judge, may_prove, with_code};
 use crate::app::{Error, OidcEnd, OidcFinish, OidcReturn, OidcStart, Problem, Refusal, Result};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Head, SignedIn, Writing};
@@ -31,7 +31,7 @@ const PATH: &str = "/api/auth/oidc/";
 const KEPT: u32 = 900;
 
 pub async fn start(edge: State, Head(head): Head) -> ApiResult<Response> {
-    edge.limits.sign_in_from(client::address(&edge, &head))?;
+    edge.limits.beginning(client::address(&edge, &head))?;
     let server = client::base_url(&edge, &head);
     match edge.app.begin_oidc(&server).await {
         Ok(start) => {
@@ -57,7 +57,7 @@ pub async fn callback(
     Head(head): Head,
     asked: std::result::Result<Query<Back>, axum::extract::rejection::QueryRejection>,
 ) -> ApiResult<Response> {
-    edge.limits.sign_in_from(client::address(&edge, &head))?;
+    edge.limits.stranger(client::address(&edge, &head))?;
     let server = client::base_url(&edge, &head);
     let back = match asked {
         Ok(Query(back)) => OidcReturn {
@@ -96,12 +96,13 @@ pub async fn finish(
         totp_code: body.totp_code.unwrap_or_default(),
         device: device(body.device_name.as_deref(), &head)?,
     };
-    edge.limits.sign_in_from(client::address(&edge, &head))?;
+    let mut trial = edge.limits.link(client::address(&edge, &head))?;
     let owner = edge.app.oidc_code_owner(&finish);
-    may_give_code(&edge, owner, &finish.totp_code)?;
+    with_code(&mut trial, owner, &finish.totp_code)?;
     let login = edge.app.finish_oidc(finish).await;
-    if let Some(user) = owner {
-        note_failure(&edge, Account::Known(user), &login);
+    match (owner, &login) {
+        (None, Err(_)) => trial.wrong(),
+        _ => judge(trial, &login),
     }
     let login = login?;
     let server = client::base_url(&edge, &head);
@@ -121,14 +122,14 @@ pub async fn link(
     Head(head): Head,
     Body(body): Body<Link>,
 ) -> ApiResult<Response> {
-    let account = may_prove(&edge, client::address(&edge, &head), by.user.id)?;
+    let trial = may_prove(&edge, &head, by.user.id)?;
     let server = client::base_url(&edge, &head);
     let password = body.password.unwrap_or_default();
     let started: Result<OidcStart> = edge
         .app
         .begin_oidc_link(&server, by.sign_in, password)
         .await;
-    note_failure(&edge, account, &started);
+    judge(trial, &started);
     let start = started?;
     let cookie = cookie(&start.browser, KEPT, &server)?;
     Ok(([cookie], Json(OidcLinkJson { url: start.url })).into_response())

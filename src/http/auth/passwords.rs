@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
 
-use super::{Account, device, may_give_code, may_prove, note_failure};
+use super::{device, judge, may_prove, with_code};
 use crate::app::{Error, Problem, Reset};
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Head, SignedIn};
@@ -32,7 +32,7 @@ pub async fn change(
     Head(head): Head,
     Body(body): Body<Change>,
 ) -> ApiResult<StatusCode> {
-    let account = may_prove(&edge, client::address(&edge, &head), by.user.id)?;
+    let trial = may_prove(&edge, &head, by.user.id)?;
     let (current, new) = (body.current_password, body.new_password);
     let changed = edge
         .app
@@ -42,7 +42,7 @@ pub async fn change(
             new.unwrap_or_default(),
         )
         .await;
-    note_failure(&edge, account, &changed);
+    judge(trial, &changed);
     changed?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -66,15 +66,13 @@ pub async fn reset(edge: State, Head(head): Head, Body(body): Body<ByLink>) -> A
         device: device(body.device_name.as_deref(), &head)?,
     };
     let address = client::address(&edge, &head);
-    edge.limits.sign_in_from(address)?;
+    let mut trial = edge.limits.link(address)?;
     let owner = edge.app.reset_link_owner(&reset.token).await?;
-    if let Some(user) = owner {
-        edge.limits.sign_in(address, Account::Known(user))?;
-    }
-    may_give_code(&edge, owner, &reset.code)?;
+    with_code(&mut trial, owner, &reset.code)?;
     let login = edge.app.reset_password(reset).await;
-    if let Some(user) = owner {
-        note_failure(&edge, Account::Known(user), &login);
+    match (owner, &login) {
+        (None, Err(_)) => trial.wrong(),
+        _ => judge(trial, &login),
     }
     Ok(Json(LoginJson::from(&login?)).into_response())
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::app::{AvatarChange, Error, Problem};
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Writing};
-use crate::http::files::{Form, Received};
+use crate::http::files::{self, Form, Received};
 use crate::http::{Edge, Routes, State};
 use crate::wire::OwnUserJson;
 
@@ -61,7 +61,7 @@ pub async fn profile(edge: State, Writing(by): Writing, request: Request) -> Api
 }
 
 async fn profile_form(edge: &Arc<Edge>, user: User, form: &Form) -> ApiResult<User> {
-    let _place = edge.uploads.begin(user.id)?;
+    let _place = files::begin(edge, &user)?;
     let begin = async || {
         edge.limits.upload(user.id)?;
         Ok(edge.app.begin_avatar().await?)

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
 
-use super::{Account, may_prove, note_failure};
+use super::{judge, may_prove};
 use crate::config::host_of;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Head, SignedIn, Writing};
@@ -31,14 +31,14 @@ pub async fn begin(
     Head(head): Head,
     Body(body): Body<Begin>,
 ) -> ApiResult<Response> {
-    let account = may_prove(&edge, client::address(&edge, &head), by.user.id)?;
+    let trial = may_prove(&edge, &head, by.user.id)?;
     let url = client::base_url(&edge, &head);
     let password = body.password.unwrap_or_default();
     let setup = edge
         .app
         .begin_totp(by.sign_in, password, host_of(&url))
         .await;
-    note_failure(&edge, account, &setup);
+    judge(trial, &setup);
     Ok(Json(TotpSetupJson::from(&setup?)).into_response())
 }
 
@@ -50,12 +50,14 @@ pub struct Confirm {
 pub async fn confirm(
     edge: State,
     Writing(by): Writing,
+    Head(head): Head,
     Body(body): Body<Confirm>,
 ) -> ApiResult<Response> {
-    edge.limits.code(by.user.id)?;
+    let mut trial = edge.limits.trial(client::address(&edge, &head));
+    trial.with_code(by.user.id)?;
     let code = body.code.unwrap_or_default();
     let codes = edge.app.confirm_totp(by.user.id, &code).await;
-    note_failure(&edge, Account::Known(by.user.id), &codes);
+    judge(trial, &codes);
     Ok(Json(RecoveryCodesJson {
         recovery_codes: codes?,
     })
@@ -74,8 +76,8 @@ pub async fn end(
     Head(head): Head,
     Body(body): Body<End>,
 ) -> ApiResult<StatusCode> {
-    let account = may_prove(&edge, client::address(&edge, &head), by.user.id)?;
-    edge.limits.code(by.user.id)?;
+    let mut trial = may_prove(&edge, &head, by.user.id)?;
+    trial.with_code(by.user.id)?;
     let (password, code) = (body.password, body.code);
     let ended = edge
         .app
@@ -85,7 +87,7 @@ pub async fn end(
             &code.unwrap_or_default(),
         )
         .await;
-    note_failure(&edge, account, &ended);
+    judge(trial, &ended);
     ended?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,13 +14,14 @@ use moznods_storage::{BlobHash, File, FileId, User, Variant};
 use serde::Deserialize;
 use std::sync::Arc;
 
-use super::error::ApiResult;
+use super::error::{ApiError, ApiResult};
 use super::extract::{Asked, Head, Id, Segment, SignedIn};
-use super::{Edge, Routes, State};
-use crate::app::{Error, Problem, Refusal, now};
+use super::{Edge, Routes, State, client};
+use crate::app::{Error, Limited, Problem, Refusal, now};
 use crate::wire::{FileJson, urls};
 use send::{About, disposition, send, shown_as};
 
+use receive::Place;
 pub use receive::{Form, Received, Uploads};
 
 /// Links are the same for a day; the bytes behind one never change.
@@ -51,7 +52,7 @@ pub async fn upload(edge: State, by: SignedIn, request: Request) -> ApiResult<Re
 
 async fn receive(edge: &Arc<Edge>, user: &User, form: &Form) -> ApiResult<File> {
     edge.limits.upload(user.id)?;
-    let _place = edge.uploads.begin(user.id)?;
+    let _place = begin(edge, user)?;
     // Whatever stands beside the file is not counted against it.
     let beside = 64 * 1024;
     let expected = form.announced().map(|all| all.saturating_sub(beside));
@@ -59,6 +60,14 @@ async fn receive(edge: &Arc<Edge>, user: &User, form: &Form) -> ApiResult<File> 
     let Received { file, .. } = form.receive("file", begin).await?;
     let (incoming, claim) = file.ok_or_else(|| Error::field("file", Problem::Required))?;
     Ok(edge.app.finish_upload(user, incoming, claim).await?)
+}
+
+/// A place among the uploads that go on.
+pub fn begin(edge: &Edge, user: &User) -> ApiResult<Place> {
+    match edge.uploads.begin(user.id) {
+        Err(ApiError::RateLimited(wait)) => Err(edge.limits.refuse(Limited::Uploads, wait)),
+        begun => begun,
+    }
 }
 
 pub async fn about(edge: State, by: SignedIn, Id(file): Id) -> ApiResult<Response> {
@@ -79,6 +88,7 @@ impl Link {
         if let (Some(expires), Some(signature)) = (self.expires, &self.signature)
             && urls::is_signed(file, expires, signature, now())
         {
+            edge.limits.stranger(client::address(edge, head))?;
             return Ok(edge.app.linked_file(file).await?);
         }
         let by = SignedIn::by(edge, head).await?;
@@ -125,6 +135,7 @@ pub async fn thumbnail(
 }
 
 pub async fn avatar(edge: State, Segment(hash): Segment, Head(head): Head) -> ApiResult<Response> {
+    edge.limits.stranger(client::address(&edge, &head))?;
     let hash = BlobHash::parse(&hash).ok_or(Refusal::NotFound)?;
     let mut content = edge.app.avatar(hash).await?;
     let about = About {

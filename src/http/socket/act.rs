@@ -2,17 +2,39 @@
 
 use bytes::Bytes;
 use moznods_signaling::Scope;
-use moznods_storage::{RoomId, Sent};
+use moznods_storage::{RoomId, Sent, UserId};
 
 use crate::app::{Refusal, Socket};
 use crate::http::Edge;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ApiResult};
 use crate::i18n::{self, Lang};
 use crate::wire::{self, BadFrame, Inbound};
 
 pub fn bad(frame: BadFrame, room: Option<RoomId>, lang: Lang) -> Bytes {
     let code = frame.code();
     wire::error(code, &i18n::text(lang, code, None), room, None)
+}
+
+/// Counts a frame, whatever becomes of it.
+pub fn count(edge: &Edge, user: UserId, inbound: &Result<Inbound, BadFrame>) -> ApiResult<()> {
+    match inbound {
+        Ok(inbound) if inbound.stores() => edge.limits.frame(user),
+        _ => edge.limits.signal(user),
+    }
+}
+
+/// The answer to a frame that is one too many.
+pub fn refused(error: &ApiError, socket: &Socket, lang: Lang, text: &str) -> Bytes {
+    let room = match socket.connection.scope() {
+        Some(_) => None,
+        None => wire::room_of(text),
+    };
+    written(error, room, lang)
+}
+
+fn written(error: &ApiError, room: Option<RoomId>, lang: Lang) -> Bytes {
+    let (code, detail) = error.words(lang);
+    wire::error(code, &detail, room, error.retry_after())
 }
 
 /// Does what a frame asks for. The answer is for the sender alone: a pong or an error. `text` is the whole frame.
@@ -29,14 +51,12 @@ pub async fn act(
         Ok(inbound) => inbound,
         Err(error) => return Some(bad(error, None, lang)),
     };
-    let limits = &edge.limits;
-    let within_limits = match &inbound {
+    match &inbound {
         // Said twice is said well.
         Inbound::Auth { .. } => return None,
         Inbound::Ping => return Some(wire::pong()),
-        Inbound::ChatMessage(_) => limits.write(user.id),
-        _ => limits.signal(user.id),
-    };
+        _ => {}
+    }
     // A connection that listens to everything says for which room a frame is.
     let (scope, named) = match connection.scope() {
         Some(scope) => (scope, None),
@@ -47,7 +67,6 @@ pub async fn act(
         },
     };
     let done = match (scope, inbound) {
-        _ if within_limits.is_err() => within_limits,
         _ if named.is_some_and(|room| !connection.follows(room)) => {
             Err(Refusal::NotParticipant.into())
         }
@@ -94,6 +113,5 @@ pub async fn act(
         _ => return Some(bad(BadFrame::UnknownType, named, lang)),
     };
     let error = done.err()?;
-    let (code, detail) = error.words(lang);
-    Some(wire::error(code, &detail, named, error.retry_after()))
+    Some(written(&error, named, lang))
 }

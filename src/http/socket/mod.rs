@@ -3,6 +3,7 @@
 
 mod act;
 mod link;
+mod patience;
 mod session;
 
 use std::sync::Arc;
@@ -83,11 +84,9 @@ async fn upgrade(
         .filter_map(|value| value.to_str().ok())
         .find_map(|value| value.strip_prefix("token.").map(str::to_owned));
     let token = from_query.or(from_protocol);
+    let address = client::address(&edge, &parts);
     // That of the connection goes when it becomes a socket.
-    let seat = edge
-        .connections
-        .seat(Some(client::address(&edge, &parts)))
-        .ok_or(ApiError::RateLimited(TOKEN_WAIT))?;
+    let seat = edge.connections.seat(Some(address), TOKEN_WAIT)?;
     Ok(upgrade.on_upgrade(move |socket| async move {
         let gauge = &edge.app.metrics.websocket_connections;
         gauge.inc();
@@ -96,6 +95,7 @@ async fn upgrade(
             token,
             last_event,
             lang,
+            address,
         };
         let mut link = Link::new(socket, Arc::clone(&edge), base, seat);
         let closing = session::converse(&edge, asked, &mut link).await;

@@ -1,24 +1,30 @@
 //! A session: signing in, what was missed, then frames in and out until it ends.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes};
+use bytes::Bytes;
 use moznods_signaling::{CloseReason, Form, Queued, Scope};
 use moznods_storage::EventId;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::act::{self, bad};
 use super::link::{Closing, GOING_AWAY, Link, Linked, Received, close, closing, text};
-use crate::app::{Missing, Socket, SocketRefusal};
+use super::patience::Patience;
+use crate::app::{Limited, Missing, Socket, SocketRefusal};
 use crate::http::Edge;
+use crate::http::error::ApiError;
 use crate::i18n::{self, Lang};
 use crate::wire::{self, Inbound};
 
 /// For the first frame with the token, where it stands neither in the query nor in the protocol.
 pub const TOKEN_WAIT: Duration = Duration::from_secs(10);
+/// Frames that may come before that one.
+const MAX_BEFORE_TOKEN: usize = 100;
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// Without a sign of life for so long the connection counts as lost.
 const SILENCE: Duration = Duration::from_secs(25);
@@ -33,6 +39,7 @@ pub struct Asked {
     pub token: Option<String>,
     pub last_event: Option<EventId>,
     pub lang: Lang,
+    pub address: IpAddr,
 }
 
 /// A whole session, up to the reason for which this side closes it; `None`: the other side has gone.
@@ -58,6 +65,7 @@ async fn open(edge: &Arc<Edge>, asked: Asked, link: &mut Link) -> Linked<Session
         token,
         mut last_event,
         lang,
+        address,
     } = asked;
     let token = match token {
         Some(token) => token,
@@ -76,7 +84,10 @@ async fn open(edge: &Arc<Edge>, asked: Asked, link: &mut Link) -> Linked<Session
     };
     let socket = match edge.app.open_socket(&token, scope, lang).await {
         Ok(socket) => socket,
-        Err(SocketRefusal::BadToken) => return Err(Some((close::BAD_TOKEN, "bad token"))),
+        Err(SocketRefusal::BadToken) => {
+            edge.limits.stranger(address).map_err(too_many)?;
+            return Err(Some((close::BAD_TOKEN, "bad token")));
+        }
         Err(SocketRefusal::NoRight) => return Err(Some((close::NO_RIGHT, "no right"))),
         Err(SocketRefusal::TooMany) => {
             return Err(Some((close::TOO_MANY, "too many connections")));
@@ -86,6 +97,8 @@ async fn open(edge: &Arc<Edge>, asked: Asked, link: &mut Link) -> Linked<Session
             return Err(Some((close::INTERNAL, "internal error")));
         }
     };
+    edge.limits.saw(socket.user.id, address);
+    edge.limits.read(socket.user.id).map_err(too_many)?;
     let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Ok(Session {
@@ -97,12 +110,17 @@ async fn open(edge: &Arc<Edge>, asked: Asked, link: &mut Link) -> Linked<Session
         began: 0,
         ping,
         last_heard: Instant::now(),
+        patience: Patience::new(Instant::now().into_std()),
     })
+}
+
+fn too_many(_: ApiError) -> Option<Closing> {
+    Some((close::TOO_MANY, "too many attempts"))
 }
 
 /// Waits for `auth`; other frames are told that it is missing.
 async fn first_token(lang: Lang, link: &mut Link) -> Linked<(String, Option<EventId>)> {
-    loop {
+    for _ in 0..MAX_BEFORE_TOKEN {
         let Received::Text(received) = link.next().await? else {
             continue;
         };
@@ -120,6 +138,7 @@ async fn first_token(lang: Lang, link: &mut Link) -> Linked<(String, Option<Even
             }
         }
     }
+    Err(Some((close::TOO_MANY, "too many frames")))
 }
 
 struct Session {
@@ -134,6 +153,7 @@ struct Session {
     began: EventId,
     ping: Interval,
     last_heard: Instant,
+    patience: Patience,
 }
 
 /// What there is to do next.
@@ -233,8 +253,16 @@ impl Session {
         self.last_heard = Instant::now();
         let answer = match received? {
             Received::Text(frame) => Box::pin(self.act(link, &frame)).await?,
-            Received::Binary => Some(bad(wire::BadFrame::NotAFrame, None, self.lang)),
-            Received::SignOfLife => None,
+            Received::Binary => {
+                let inbound = Err(wire::BadFrame::NotAFrame);
+                let refused = self.count(&inbound, "")?;
+                refused.or_else(|| Some(bad(wire::BadFrame::NotAFrame, None, self.lang)))
+            }
+            Received::SignOfLife => {
+                // Of pings there is no other end; they are refused by not being answered.
+                self.count(&Ok(Inbound::Ping), "")?;
+                None
+            }
         };
         // Through the queue, behind what this frame has caused.
         if let Some(answer) = answer {
@@ -243,9 +271,28 @@ impl Session {
         Ok(())
     }
 
+    /// What a frame that is one too many is answered; `Err`: there were so many that it ends here.
+    fn count(
+        &mut self,
+        inbound: &Result<Inbound, wire::BadFrame>,
+        frame: &str,
+    ) -> Linked<Option<Bytes>> {
+        let Err(error) = act::count(&self.edge, self.socket.user.id, inbound) else {
+            return Ok(None);
+        };
+        if self.patience.ends(self.last_heard.into_std()) {
+            self.edge.limits.note(Limited::Floods);
+            return Err(Some((close::TOO_MANY, "too many frames")));
+        }
+        Ok(Some(act::refused(&error, &self.socket, self.lang, frame)))
+    }
+
     /// Not to be cancelled: what is stored must also be told.
-    async fn act(&mut self, link: &mut Link, frame: &Utf8Bytes) -> Linked<Option<bytes::Bytes>> {
+    async fn act(&mut self, link: &mut Link, frame: &Utf8Bytes) -> Linked<Option<Bytes>> {
         let inbound = Inbound::parse(frame);
+        if let Some(refused) = self.count(&inbound, frame)? {
+            return Ok(Some(refused));
+        }
         let is_wide = self.socket.connection.scope().is_none();
         if let (true, Ok(Inbound::Resume { last_event_id })) = (is_wide, &inbound) {
             self.resume(link, *last_event_id).await?;

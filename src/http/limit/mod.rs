@@ -1,0 +1,312 @@
+//! How often one may sign in, register, read, write and send. Users are told apart by who they are, strangers by their
+//! addresses; what counts as an attempt to sign in is left to `sign_in`.
+
+mod guesses;
+mod known;
+mod rate;
+mod sign_in;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use moznods_storage::UserId;
+
+use super::Edge;
+use super::error::{ApiError, ApiResult};
+use crate::app::{Limited, RateLimited};
+use crate::config::Rates;
+use rate::Rate;
+use sign_in::SignIns;
+
+pub use sign_in::{Account, Trial};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Bits of an address that one may change at will: none of IPv4, the lower half of IPv6.
+const HOST: (u8, u8) = (32, 64);
+/// Of which many IPv6 hosts are had for little.
+const SITE: (u8, u8) = (32, 48);
+/// How much more a site may than a host.
+const HOSTS_PER_SITE: u32 = 4;
+/// Behind one address, where nobody says who he is: how much more it may than a user.
+const USERS_PER_ADDRESS: u32 = 20;
+
+pub struct Limits {
+    rates: RwLock<Rates>,
+    refused: RateLimited,
+    sign_ins: SignIns,
+    registrations: ByAddress,
+    strangers: ByAddress,
+    beginnings: ByAddress,
+    writes: Rate<UserId>,
+    reads: Rate<UserId>,
+    uploads: Rate<UserId>,
+    frames: Rate<UserId>,
+    signals: Rate<UserId>,
+}
+
+impl Limits {
+    /// What is refused is counted in `refused`.
+    pub fn new(rates: Rates, refused: RateLimited) -> Arc<Self> {
+        Arc::new(Limits {
+            rates: RwLock::new(rates),
+            refused,
+            sign_ins: SignIns::default(),
+            registrations: ByAddress::per(HOUR),
+            strangers: ByAddress::per(MINUTE),
+            beginnings: ByAddress::per(MINUTE),
+            writes: Rate::per(MINUTE),
+            reads: Rate::per(MINUTE),
+            uploads: Rate::per(MINUTE),
+            frames: Rate::per(MINUTE),
+            signals: Rate::per(MINUTE),
+        })
+    }
+
+    /// Other rates hold from now on; what has been taken before stays taken.
+    pub fn change(&self, rates: Rates) {
+        *self.rates.write().unwrap_or_else(PoisonError::into_inner) = rates;
+    }
+
+    fn rates(&self) -> Rates {
+        *self.rates.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn are_enabled(&self) -> bool {
+        self.rates().enabled
+    }
+
+    pub fn registration(&self, address: IpAddr) -> ApiResult<()> {
+        let burst = self.rates().registrations;
+        self.of_address(&self.registrations, address, burst, Limited::Registrations)
+    }
+
+    /// Something that anybody may ask for, by somebody who does not say who he is, or lies.
+    pub fn stranger(&self, address: IpAddr) -> ApiResult<()> {
+        let burst = self.rates().reads.saturating_mul(USERS_PER_ADDRESS);
+        self.of_address(&self.strangers, address, burst, Limited::Reads)
+    }
+
+    /// A way to somebody else who is to say who it is: something is kept until that is done.
+    pub fn beginning(&self, address: IpAddr) -> ApiResult<()> {
+        let burst = self.rates().api;
+        self.of_address(&self.beginnings, address, burst, Limited::Api)
+    }
+
+    /// A message, a room, an invitation: what is stored.
+    pub fn write(&self, user: UserId) -> ApiResult<()> {
+        self.of_user(&self.writes, user, self.rates().api, Limited::Api)
+    }
+
+    /// Whatever else a user asks for; a socket, too.
+    pub fn read(&self, user: UserId) -> ApiResult<()> {
+        self.of_user(&self.reads, user, self.rates().reads, Limited::Reads)
+    }
+
+    /// A file, or the picture of an account.
+    pub fn upload(&self, user: UserId) -> ApiResult<()> {
+        self.of_user(&self.uploads, user, self.rates().uploads, Limited::Uploads)
+    }
+
+    /// A frame by which something is stored.
+    pub fn frame(&self, user: UserId) -> ApiResult<()> {
+        self.of_user(&self.frames, user, self.rates().frames, Limited::Frames)
+    }
+
+    /// A frame that is passed on, moves a mark or says nothing: calls send a lot of them at once.
+    pub fn signal(&self, user: UserId) -> ApiResult<()> {
+        self.of_user(&self.signals, user, self.rates().signals, Limited::Signals)
+    }
+
+    /// The user, who has proven it, asks from there.
+    pub fn saw(&self, user: UserId, address: IpAddr) {
+        self.sign_ins.saw(user, address);
+    }
+
+    /// Refuses something that is to be asked for again after `wait`.
+    pub fn refuse(&self, what: Limited, wait: Duration) -> ApiError {
+        self.note(what);
+        ApiError::RateLimited(wait)
+    }
+
+    /// Counts what is refused in another way.
+    pub fn note(&self, what: Limited) {
+        self.refused.count(what);
+    }
+
+    fn of_user(
+        &self,
+        rate: &Rate<UserId>,
+        user: UserId,
+        burst: u32,
+        what: Limited,
+    ) -> ApiResult<()> {
+        if !self.are_enabled() {
+            return Ok(());
+        }
+        rate.take(&user, burst, Instant::now())
+            .map_err(|wait| self.refuse(what, wait))
+    }
+
+    fn of_address(
+        &self,
+        rate: &ByAddress,
+        address: IpAddr,
+        burst: u32,
+        what: Limited,
+    ) -> ApiResult<()> {
+        if !self.are_enabled() {
+            return Ok(());
+        }
+        rate.take(address, burst, Instant::now())
+            .map_err(|wait| self.refuse(what, wait))
+    }
+
+    /// Forgets those who have nothing left to wait for.
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.sign_ins.sweep(now);
+        for by_address in [&self.registrations, &self.strangers, &self.beginnings] {
+            by_address.sweep(now);
+        }
+        for by_user in [
+            &self.writes,
+            &self.reads,
+            &self.uploads,
+            &self.frames,
+            &self.signals,
+        ] {
+            by_user.sweep(now);
+        }
+    }
+}
+
+/// For a host, and more for its site.
+struct ByAddress {
+    hosts: Rate<IpAddr>,
+    sites: Rate<IpAddr>,
+}
+
+impl ByAddress {
+    fn per(whole: Duration) -> Self {
+        ByAddress {
+            hosts: Rate::per(whole),
+            sites: Rate::per(whole),
+        }
+    }
+
+    fn take(&self, address: IpAddr, burst: u32, now: Instant) -> Result<(), Duration> {
+        let (host, site) = (prefix(address, HOST), prefix(address, SITE));
+        self.hosts.take(&host, burst, now)?;
+        let of_site = self.sites.take(&site, of_site(burst), now);
+        of_site.inspect_err(|_| self.hosts.give_back(&host, burst))
+    }
+
+    fn give_back(&self, address: IpAddr, burst: u32) {
+        self.hosts.give_back(&prefix(address, HOST), burst);
+        self.sites.give_back(&prefix(address, SITE), of_site(burst));
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.hosts.sweep(now);
+        self.sites.sweep(now);
+    }
+}
+
+fn of_site(burst: u32) -> u32 {
+    burst.saturating_mul(HOSTS_PER_SITE)
+}
+
+/// Sweeps every minute.
+pub async fn sweep(edge: Arc<Edge>) {
+    let mut minutes = tokio::time::interval(MINUTE);
+    loop {
+        minutes.tick().await;
+        edge.limits.sweep();
+    }
+}
+
+/// The address without what stands behind its first bits, of which there are so many for IPv4 and for IPv6.
+pub fn prefix(address: IpAddr, (v4, v6): (u8, u8)) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.unbounded_shl(32 - u32::from(v4));
+            Ipv4Addr::from(u32::from(address) & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.unbounded_shl(128 - u32::from(v6));
+            Ipv6Addr::from(u128::from(address) & mask).into()
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn rates() -> Rates {
+        Rates {
+            enabled: true,
+            sign_in: 5,
+            api: 100,
+            reads: 600,
+            frames: 60,
+            signals: 1200,
+            uploads: 10,
+            registrations: 10,
+        }
+    }
+
+    pub fn limits() -> Arc<Limits> {
+        Limits::new(rates(), RateLimited::default())
+    }
+
+    pub fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_limited_as_its_host_and_its_site() {
+        let limits = limits();
+        let register = |text: &str| limits.registration(address(text));
+        for n in 0..10 {
+            register(&format!("2001:db8::{n}")).unwrap();
+        }
+        assert!(matches!(
+            register("2001:db8::ffff"),
+            Err(ApiError::RateLimited(wait)) if wait > Duration::ZERO
+        ));
+        for n in 10..40 {
+            register(&format!("2001:db8:0:{n}::1")).unwrap();
+        }
+        assert!(register("2001:db8:0:99::1").is_err(), "the same /48");
+        register("2001:db8:1::1").unwrap();
+        for n in 0..10 {
+            register("192.0.2.1").unwrap();
+            register(&format!("192.0.2.{}", n + 2)).unwrap();
+        }
+        assert!(register("192.0.2.1").is_err());
+    }
+
+    #[test]
+    fn rates_change_and_end_while_the_server_runs() {
+        let limits = limits();
+        let write = |times: usize| (0..times).take_while(|_| limits.write(1).is_ok()).count();
+        assert!((100..110).contains(&write(1000)));
+        limits.change(Rates { api: 1, ..rates() });
+        assert_eq!(write(1000), 0, "what was taken stays taken");
+        assert!((0..1000).take_while(|_| limits.write(2).is_ok()).count() == 1);
+        limits.change(Rates {
+            enabled: false,
+            ..rates()
+        });
+        assert_eq!(write(2000), 2000);
+        for _ in 0..2000 {
+            limits.registration(address("192.0.2.1")).unwrap();
+            limits.stranger(address("192.0.2.1")).unwrap();
+            limits.signal(1).unwrap();
+        }
+    }
+}
