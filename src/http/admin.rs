@@ -5,32 +5,26 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use moznods_storage::{RelayOwner, UserId};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Asked, Head, Id, Segment, SignedIn};
-use super::{Edge, Routes, State, client, to_the_end};
+use super::openapi::refused;
+use super::{Edge, Routes, State, client, routes, to_the_end};
 use crate::app::{Actor, Error, Problem, Refusal, WantedAudit};
 use crate::wire::{AllocationJson, AuditLogJson, Moment, ResetLinkJson, UsageJson};
 
 /// Here and at the control socket.
 pub fn routes() -> Routes {
     vec![
-        (
-            "/api/admin/relay/allocations/",
-            get(allocations).delete(kill_allocations),
-        ),
-        (
-            "/api/admin/relay/allocations/{name}/",
-            delete(kill_allocation),
-        ),
-        ("/api/admin/relay/usage/", get(usage)),
-        ("/api/admin/users/{id}/reset-link/", post(reset_link)),
-        ("/api/admin/audit/", get(audit_log)),
+        routes![allocations, kill_allocations],
+        routes![kill_allocation],
+        routes![usage],
+        routes![reset_link],
+        routes![audit_log],
     ]
 }
 
@@ -66,7 +60,7 @@ impl FromRequestParts<Arc<Edge>> for Admin {
 }
 
 /// Of which owner; without it, of all.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub struct Of {
     user: Option<String>,
 }
@@ -80,6 +74,11 @@ impl Of {
     }
 }
 
+/// Live allocations of the relay.
+#[utoipa::path(get, path = "/api/admin/relay/allocations/", responses(
+    (status = 200, body = Vec<AllocationJson>),
+    refused::Relay, refused::Fields,
+))]
 pub async fn allocations(edge: State, _: Admin, Asked(of): Asked<Of>) -> ApiResult<Response> {
     let owner = of.user(&edge).await?.map(RelayOwner::User);
     let found = edge.app.allocations(owner).await?;
@@ -87,6 +86,11 @@ pub async fn allocations(edge: State, _: Admin, Asked(of): Asked<Of>) -> ApiResu
     Ok(Json(shown).into_response())
 }
 
+/// Ends an allocation.
+#[utoipa::path(delete, path = "/api/admin/relay/allocations/{name}/", responses(
+    (status = 204),
+    refused::Relay,
+))]
 pub async fn kill_allocation(
     edge: State,
     by: Admin,
@@ -98,11 +102,17 @@ pub async fn kill_allocation(
 }
 
 /// Of which month; of this one otherwise.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub struct In {
+    #[param(pattern = "^[0-9]{4}-[0-9]{2}$")]
     month: Option<String>,
 }
 
+/// What was relayed for whom in a month, this one by default.
+#[utoipa::path(get, path = "/api/admin/relay/usage/", responses(
+    (status = 200, body = Vec<UsageJson>),
+    refused::Fields,
+))]
 pub async fn usage(edge: State, _: Admin, Asked(asked): Asked<In>) -> ApiResult<Response> {
     let month = asked.month.map(|text| text.parse()).transpose();
     let month = month.map_err(|_| Error::field("month", Problem::NotAMonth))?;
@@ -113,15 +123,31 @@ pub async fn usage(edge: State, _: Admin, Asked(asked): Asked<In>) -> ApiResult<
     Ok(Json(shown).into_response())
 }
 
-/// All of one owner; who is meant must be said.
+/// How many there were.
+#[derive(Serialize, ToSchema)]
+struct Ended {
+    ended: usize,
+}
+
+/// Ends all allocations of a user.
+///
+/// Who is meant must be said.
+#[utoipa::path(delete, path = "/api/admin/relay/allocations/", responses(
+    (status = 200, body = Ended),
+    refused::Relay, refused::Fields,
+))]
 pub async fn kill_allocations(edge: State, by: Admin, Asked(of): Asked<Of>) -> ApiResult<Response> {
     let user = of.user(&edge).await?;
     let user = user.ok_or_else(|| Error::field("user", Problem::Required))?;
     let ended = edge.app.kill_allocations_of(by.actor(), user).await?;
-    Ok(Json(json!({"ended": ended})).into_response())
+    Ok(Json(Ended { ended }).into_response())
 }
 
 /// A link for a new password, which the administrator passes on.
+#[utoipa::path(post, path = "/api/admin/users/{id}/reset-link/", responses(
+    (status = 200, body = ResetLinkJson),
+    refused::StorageFull, refused::Overloaded,
+))]
 pub async fn reset_link(
     edge: State,
     by: Admin,
@@ -134,16 +160,28 @@ pub async fn reset_link(
 }
 
 /// Of the log of what was done over others; all of it is left out that says nothing.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub struct OfLog {
+    /// A username, or how a kind of actor is called.
     actor: Option<String>,
     action: Option<String>,
+    #[param(format = DateTime)]
     since: Option<String>,
+    #[param(format = DateTime)]
     until: Option<String>,
+    /// The id of an entry.
+    #[param(value_type = Option<i64>, minimum = 1)]
     before: Option<String>,
+    /// 50 by default; more than 500 are not given.
+    #[param(value_type = Option<i64>, minimum = 1)]
     limit: Option<String>,
 }
 
+/// What was done over others, newest first.
+#[utoipa::path(get, path = "/api/admin/audit/", responses(
+    (status = 200, body = AuditLogJson),
+    refused::Fields,
+))]
 pub async fn audit_log(edge: State, _: Admin, Asked(of): Asked<OfLog>) -> ApiResult<Response> {
     const DEFAULT_LIMIT: i64 = 50;
     const MAX_LIMIT: i64 = 500;

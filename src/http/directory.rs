@@ -1,27 +1,31 @@
 //! Finding people and public rooms.
 
 use axum::response::Response;
-use axum::routing::get;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::error::ApiResult;
 use super::extract::{Asked, Paging, SignedIn};
-use super::{Routes, State};
+use super::openapi::{Page, refused};
+use super::{Routes, State, routes};
 use crate::wire::{PublicRoomJson, UserJson};
 
 pub fn routes() -> Routes {
-    vec![
-        ("/api/rooms/public/", get(rooms)),
-        ("/api/users/", get(people)),
-    ]
+    vec![routes![rooms], routes![people]]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub struct Sought {
     #[serde(default)]
+    #[param(max_length = 100)]
     pub search: String,
 }
 
+/// Public rooms.
+#[utoipa::path(get, path = "/api/rooms/public/", responses(
+    (status = 200, body = Page<PublicRoomJson>),
+    refused::Fields,
+))]
 pub async fn rooms(
     edge: State,
     by: SignedIn,
@@ -38,6 +42,11 @@ pub async fn rooms(
     })
 }
 
+/// Other users: all, or those with whom one shares a room, as the server is set.
+#[utoipa::path(get, path = "/api/users/", responses(
+    (status = 200, body = Page<UserJson>),
+    refused::Fields,
+))]
 pub async fn people(
     edge: State,
     by: SignedIn,

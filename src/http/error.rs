@@ -86,7 +86,7 @@ impl ApiError {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match self {
             ApiError::App(Error::Invalid(_)) | ApiError::WrongType(_) | ApiError::Malformed => {
                 StatusCode::BAD_REQUEST
@@ -207,6 +207,10 @@ impl ApiError {
 }
 
 impl Unwritten {
+    pub fn code(&self) -> &'static str {
+        self.0.words(Lang::default()).0
+    }
+
     pub fn write(&self, response: Response, lang: Lang) -> Response {
         let (mut parts, _) = response.into_parts();
         let (written, body) = Json(self.0.body(lang)).into_response().into_parts();

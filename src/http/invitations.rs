@@ -3,28 +3,39 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::error::ApiResult;
 use super::extract::{Body, Id, IdAndText, Segment, SignedIn, Writing};
-use super::{Routes, State};
+use super::openapi::refused;
+use super::{Routes, State, routes};
 use crate::wire::{Int, InvitationJson, ListedInvitationJson, PreviewJson, RoomJson};
 
 pub fn routes() -> Routes {
     vec![
-        ("/api/rooms/join/{token}/", get(preview).post(join)),
-        ("/api/rooms/{room}/invite/", post(invite)),
-        ("/api/rooms/{room}/invitations/", get(list)),
-        ("/api/rooms/{room}/invitations/{token}/", delete(revoke)),
+        routes![preview, join],
+        routes![invite],
+        routes![list],
+        routes![revoke],
     ]
 }
 
+/// What the room is to which one is invited.
+#[utoipa::path(get, path = "/api/rooms/join/{token}/", responses(
+    (status = 200, body = PreviewJson),
+    refused::Fields, refused::Banned,
+))]
 pub async fn preview(edge: State, by: SignedIn, Segment(token): Segment) -> ApiResult<Response> {
     let preview = edge.app.preview_invitation(&by.user, &token).await?;
     Ok(Json(PreviewJson::from(&preview)).into_response())
 }
 
+/// Enters a room by an invitation.
+#[utoipa::path(post, path = "/api/rooms/join/{token}/", responses(
+    (status = 200, body = RoomJson),
+    refused::Fields, refused::Entry,
+))]
 pub async fn join(
     edge: State,
     Writing(by): Writing,
@@ -34,12 +45,19 @@ pub async fn join(
     Ok(Json(RoomJson::from(&room)).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct InviteBody {
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 8760)]
     expires_in_hours: Option<Int>,
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1000)]
     max_uses: Option<Int>,
 }
 
+/// Makes an invitation.
+#[utoipa::path(post, path = "/api/rooms/{room}/invite/", responses(
+    (status = 201, body = InvitationJson),
+    refused::InRoom, refused::TooManyInvitations,
+))]
 pub async fn invite(
     edge: State,
     Writing(by): Writing,
@@ -58,12 +76,22 @@ pub async fn invite(
     Ok((StatusCode::CREATED, written).into_response())
 }
 
+/// The invitations that can still be used: all for who moderates, for others their own.
+#[utoipa::path(get, path = "/api/rooms/{room}/invitations/", responses(
+    (status = 200, body = Vec<ListedInvitationJson>),
+    refused::InRoom,
+))]
 pub async fn list(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
     let found = edge.app.invitations(&by.user, room).await?;
     let written: Vec<_> = found.iter().map(ListedInvitationJson::from).collect();
     Ok(Json(written).into_response())
 }
 
+/// Revokes an invitation.
+#[utoipa::path(delete, path = "/api/rooms/{room}/invitations/{token}/", responses(
+    (status = 204),
+    refused::InRoom,
+))]
 pub async fn revoke(
     edge: State,
     Writing(by): Writing,

@@ -1,43 +1,39 @@
 //! `/api/chat/` and `/api/mentions/`: messages, reactions and read marks.
 
 use axum::Json;
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use moznods_storage::{Cursor, Message, Sent};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiResult;
-use super::extract::{Asked, Body, Id, Paging, SignedIn, Writing};
-use super::{Routes, State};
-use crate::app::{Draft, Error, Problem, Refusal};
+use super::extract::{Asked, Body, Id, IdAndText, Paging, SignedIn, Writing};
+use super::openapi::{Page, refused, text};
+use super::{Routes, State, routes};
+use crate::app::{Draft, Error, Problem, limits};
 use crate::wire::{Int, MessageJson, WindowJson, ids};
 
 pub fn routes() -> Routes {
-    let messages = || get(list).post(create);
     vec![
-        ("/api/rooms/{room}/messages/", messages()),
-        ("/api/chat/{room}/messages/", messages()),
-        (
-            "/api/chat/messages/{message}/",
-            get(one).patch(edit).delete(delete),
-        ),
-        ("/api/chat/messages/{message}/read/", post(read)),
-        (
-            "/api/chat/messages/{message}/reactions/{emoji}/",
-            put(add_reaction).delete(remove_reaction),
-        ),
-        ("/api/mentions/", get(mentions)),
+        routes![list, create].also_at("/api/rooms/{room}/messages/"),
+        routes![one, edit, delete],
+        routes![read],
+        routes![add_reaction, remove_reaction],
+        routes![mentions],
     ]
 }
 
 /// `?before=&after=&around=&limit=`: a place in the history, instead of a page.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub struct Place {
+    #[param(value_type = Option<i64>, minimum = 1)]
     before: Option<String>,
+    #[param(value_type = Option<i64>, minimum = 1)]
     after: Option<String>,
+    #[param(value_type = Option<i64>, minimum = 1)]
     around: Option<String>,
+    #[param(value_type = Option<i64>, minimum = 1)]
     limit: Option<String>,
 }
 
@@ -79,6 +75,11 @@ fn number(field: &'static str, value: &str) -> Result<i64, Error> {
     number.ok_or_else(|| Error::field(field, Problem::Number))
 }
 
+/// Messages of a room, newest first: a page, or a part of the history around a place.
+#[utoipa::path(get, path = "/api/chat/{room}/messages/", responses(
+    (status = 200, body = History),
+    refused::InRoom, refused::Fields, refused::NoSuchPage,
+))]
 pub async fn list(
     edge: State,
     by: SignedIn,
@@ -100,14 +101,24 @@ pub async fn list(
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct MessageBody {
+    #[schema(schema_with = text::<{ limits::MESSAGE }>)]
     content: Option<String>,
+    #[schema(value_type = Option<Vec<i64>>, max_items = 10)]
     attachment_ids: Option<Vec<Int>>,
+    #[schema(min_length = 1, max_length = 64)]
     client_id: Option<String>,
+    #[schema(value_type = Option<i64>, minimum = 1)]
     reply_to: Option<Int>,
 }
 
+/// Sends a message.
+#[utoipa::path(post, path = "/api/chat/{room}/messages/", responses(
+    (status = 201, body = MessageJson),
+    (status = 200, body = MessageJson, description = "It has been sent before, under this `client_id`."),
+    refused::InRoom,
+))]
 pub async fn create(
     edge: State,
     Writing(by): Writing,
@@ -132,15 +143,26 @@ fn written(message: &Message) -> Response {
     Json(MessageJson::from(message)).into_response()
 }
 
+/// A message.
+#[utoipa::path(get, path = "/api/chat/messages/{message}/", responses(
+    (status = 200, body = MessageJson),
+    refused::InRoom,
+))]
 pub async fn one(edge: State, by: SignedIn, Id(message): Id) -> ApiResult<Response> {
     Ok(written(&edge.app.message(&by.user, message).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct EditBody {
+    #[schema(schema_with = text::<{ limits::MESSAGE }>)]
     content: Option<String>,
 }
 
+/// Changes what one has written.
+#[utoipa::path(patch, path = "/api/chat/messages/{message}/", responses(
+    (status = 200, body = MessageJson),
+    refused::InRoom,
+))]
 pub async fn edit(
     edge: State,
     Writing(by): Writing,
@@ -152,46 +174,77 @@ pub async fn edit(
     Ok(written(&edited))
 }
 
+/// Deletes a message.
+#[utoipa::path(delete, path = "/api/chat/messages/{message}/", responses(
+    (status = 204),
+    refused::InRoom,
+))]
 pub async fn delete(edge: State, Writing(by): Writing, Id(message): Id) -> ApiResult<StatusCode> {
     edge.app.delete_message(by.person(), message).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Marks the room as read up to this message.
+#[utoipa::path(post, path = "/api/chat/messages/{message}/read/", responses(
+    (status = 204),
+    refused::InRoom,
+))]
 pub async fn read(edge: State, by: SignedIn, Id(message): Id) -> ApiResult<StatusCode> {
     edge.app.mark_read(&by.user, message).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The message and the emoji of the path.
-type ReactionPath = Path<(String, String)>;
+/// What is had of a history: a page, or a part of it where one is asked for by a place.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the document")]
+enum History<'a> {
+    Page(Page<MessageJson<'a>>),
+    Window(WindowJson<'a>),
+}
 
+/// Reacts with an emoji.
+#[utoipa::path(put, path = "/api/chat/messages/{message}/reactions/{emoji}/", responses(
+    (status = 200, body = MessageJson),
+    refused::InRoom, refused::Fields,
+))]
 pub async fn add_reaction(
     edge: State,
     by: Writing,
-    Path(path): ReactionPath,
+    IdAndText(message, emoji): IdAndText,
 ) -> ApiResult<Response> {
-    react(edge, by, path, true).await
+    react(edge, by, message, &emoji, true).await
 }
 
+/// Takes a reaction back.
+#[utoipa::path(delete, path = "/api/chat/messages/{message}/reactions/{emoji}/", responses(
+    (status = 200, body = MessageJson),
+    refused::InRoom, refused::Fields,
+))]
 pub async fn remove_reaction(
     edge: State,
     by: Writing,
-    Path(path): ReactionPath,
+    IdAndText(message, emoji): IdAndText,
 ) -> ApiResult<Response> {
-    react(edge, by, path, false).await
+    react(edge, by, message, &emoji, false).await
 }
 
 async fn react(
     edge: State,
     Writing(by): Writing,
-    (message, emoji): (String, String),
+    message: i64,
+    emoji: &str,
     added: bool,
 ) -> ApiResult<Response> {
-    let message = message.parse().map_err(|_| Refusal::NotFound)?;
-    let changed = edge.app.react(&by.user, message, &emoji, added).await?;
+    let changed = edge.app.react(&by.user, message, emoji, added).await?;
     Ok(written(&changed))
 }
 
+/// Messages that mention one, newest first.
+#[utoipa::path(get, path = "/api/mentions/", responses(
+    (status = 200, body = WindowJson),
+    refused::Fields,
+))]
 pub async fn mentions(
     edge: State,
     by: SignedIn,

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, Unwritten};
-use super::{Edge, client};
+use super::{Edge, client, openapi};
 use crate::app::RequestLabels;
 use crate::wire::urls;
 
@@ -129,8 +129,20 @@ pub async fn run_to_end(request: Request, next: Next) -> Response {
 
 pub async fn write_errors(request: Request, next: Next) -> Response {
     let lang = client::language(request.headers());
+    let asked = cfg!(debug_assertions).then(|| {
+        let path = request.extensions().get::<MatchedPath>();
+        (request.method().clone(), path.cloned())
+    });
     let mut response = next.run(request).await;
-    match response.extensions_mut().remove::<Unwritten>() {
+    let error = response.extensions_mut().remove::<Unwritten>();
+    if let Some((method, Some(path))) = asked {
+        let code = error.as_ref().map(Unwritten::code);
+        if !openapi::is_named(&method, path.as_str(), response.status(), code) {
+            let (path, status) = (path.as_str(), response.status().as_u16());
+            tracing::error!(%method, path, status, code, "an answer that the document does not name");
+        }
+    }
+    match error {
         Some(error) => error.write(response, lang),
         None => response,
     }

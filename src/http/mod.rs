@@ -16,6 +16,7 @@ mod localize;
 mod messages;
 mod middleware;
 mod moderation;
+mod openapi;
 mod push;
 mod rooms;
 mod server;
@@ -38,6 +39,7 @@ use connections::Connections;
 pub use control::{Control, FILE as CONTROL_FILE};
 pub use limit::Limits;
 use localize::Localizer;
+use openapi::{Routes, routes};
 
 /// Bytes of a request's body, and of a frame: the longest message fits, each of its characters escaped as a pair.
 const MAX_BODY: usize = 128 * 1024;
@@ -106,15 +108,60 @@ async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
     }
 }
 
-/// What a part of the API answers to, each path with the slash at its end.
-type Routes = Vec<(&'static str, MethodRouter<Arc<Edge>>)>;
+/// The API: what a part is about, in a word and in a line, and its routes.
+fn parts() -> Vec<(&'static str, &'static str, Routes)> {
+    vec![
+        ("accounts", "Accounts, sign-in, devices.", auth::routes()),
+        (
+            "rooms",
+            "Rooms and who takes part in them.",
+            rooms::routes(),
+        ),
+        ("moderation", "Roles, removal, bans.", moderation::routes()),
+        (
+            "invitations",
+            "Invitations to rooms.",
+            invitations::routes(),
+        ),
+        (
+            "directory",
+            "Finding people and public rooms.",
+            directory::routes(),
+        ),
+        (
+            "messages",
+            "Messages, reactions, read marks.",
+            messages::routes(),
+        ),
+        ("push", "Web push.", push::routes()),
+        ("files", "Files and pictures.", files::routes()),
+        (
+            "server",
+            "The server, and credentials of its relay.",
+            server::routes(),
+        ),
+        ("admin", "For administrators.", admin::routes()),
+    ]
+}
 
 /// Each path with the slash at its end and without.
+fn with_slashes(
+    router: Router<Arc<Edge>>,
+    path: &str,
+    methods: MethodRouter<Arc<Edge>>,
+) -> Router<Arc<Edge>> {
+    router
+        .route(path.trim_end_matches('/'), methods.clone())
+        .route(path, methods)
+}
+
 fn with_routes(router: Router<Arc<Edge>>, routes: Routes) -> Router<Arc<Edge>> {
-    routes.into_iter().fold(router, |router, (path, methods)| {
-        router
-            .route(path.trim_end_matches('/'), methods.clone())
-            .route(path, methods)
+    routes.into_iter().fold(router, |router, route| {
+        let router = match route.other_path {
+            Some(path) => with_slashes(router, path, route.methods.clone()),
+            None => router,
+        };
+        with_slashes(router, &route.path, route.methods)
     })
 }
 
@@ -123,23 +170,16 @@ fn router(edge: Arc<Edge>) -> Router {
         .route("/config.js", get(server::config_js))
         .route("/healthz", get(server::health))
         .route("/readyz", get(server::ready))
-        .route("/metrics", get(server::metrics));
-    let parts = [
-        auth::routes(),
-        rooms::routes(),
-        moderation::routes(),
-        invitations::routes(),
-        directory::routes(),
-        messages::routes(),
-        push::routes(),
-        files::routes(),
-        server::routes(),
-        socket::routes(),
-        admin::routes(),
-    ];
-    parts
+        .route("/metrics", get(server::metrics))
+        .route("/api/openapi.json", get(openapi::serve));
+    let router = socket::routes()
         .into_iter()
-        .fold(router, with_routes)
+        .fold(router, |router, (path, methods)| {
+            with_slashes(router, path, methods)
+        });
+    parts()
+        .into_iter()
+        .fold(router, |router, (.., routes)| with_routes(router, routes))
         .fallback(web::serve)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -3,40 +3,44 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
 use moznods_storage::Role;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::error::ApiResult;
 use super::extract::{Body, Id, Ids, Paging, SignedIn, Writing};
-use super::{Routes, State};
-use crate::app::{Error, Problem};
+use super::openapi::{Page, refused, text};
+use super::{Routes, State, routes};
+use crate::app::{Error, Problem, limits};
 use crate::wire::{BanJson, Int, ParticipantJson, RoomJson};
 
 pub fn routes() -> Routes {
     vec![
-        (
-            "/api/rooms/{room}/participants/{user}/",
-            patch(appoint).delete(remove),
-        ),
-        ("/api/rooms/{room}/bans/", get(bans).post(ban)),
-        ("/api/rooms/{room}/bans/{user}/", delete(lift_ban)),
-        ("/api/rooms/{room}/transfer/", post(transfer)),
+        routes![appoint, remove],
+        routes![bans, ban],
+        routes![lift_ban],
+        routes![transfer],
     ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct RoleBody {
+    #[schema(value_type = AppointedRole)]
     role: Option<AppointedRole>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum AppointedRole {
     Moderator,
     Member,
 }
 
+/// Makes somebody a moderator, or a member again.
+#[utoipa::path(patch, path = "/api/rooms/{room}/participants/{user}/", responses(
+    (status = 200, body = ParticipantJson),
+    refused::InRoom,
+))]
 pub async fn appoint(
     edge: State,
     Writing(by): Writing,
@@ -52,6 +56,11 @@ pub async fn appoint(
     Ok(Json(ParticipantJson::new(&room, &participant)).into_response())
 }
 
+/// Removes somebody.
+#[utoipa::path(delete, path = "/api/rooms/{room}/participants/{user}/", responses(
+    (status = 204),
+    refused::InRoom,
+))]
 pub async fn remove(
     edge: State,
     Writing(by): Writing,
@@ -61,17 +70,26 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Who is banned from the room.
+#[utoipa::path(get, path = "/api/rooms/{room}/bans/", responses(
+    (status = 200, body = Page<BanJson>),
+    refused::InRoom,
+))]
 pub async fn bans(edge: State, by: SignedIn, Id(room): Id, paging: Paging) -> ApiResult<Response> {
     let bans = edge.app.bans(&by.user, room, paging.page()).await?;
     paging.answer(&bans, |ban| serde_json::to_value(BanJson::from(ban)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct BanBody {
+    #[schema(value_type = i64, minimum = 1)]
     user_id: Option<Int>,
+    #[schema(schema_with = text::<{ limits::BAN_REASON }>)]
     reason: Option<String>,
 }
 
+/// Bans somebody, who is removed as well.
+#[utoipa::path(post, path = "/api/rooms/{room}/bans/", responses((status = 204), refused::InRoom))]
 pub async fn ban(
     edge: State,
     Writing(by): Writing,
@@ -86,6 +104,11 @@ pub async fn ban(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Lifts a ban.
+#[utoipa::path(delete, path = "/api/rooms/{room}/bans/{user}/", responses(
+    (status = 204),
+    refused::InRoom,
+))]
 pub async fn lift_ban(
     edge: State,
     Writing(by): Writing,
@@ -95,11 +118,17 @@ pub async fn lift_ban(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct TransferBody {
+    #[schema(value_type = i64, minimum = 1)]
     user_id: Option<Int>,
 }
 
+/// Makes somebody else the owner.
+#[utoipa::path(post, path = "/api/rooms/{room}/transfer/", responses(
+    (status = 200, body = RoomJson),
+    refused::InRoom,
+))]
 pub async fn transfer(
     edge: State,
     Writing(by): Writing,

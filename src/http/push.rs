@@ -3,29 +3,29 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{self, delete};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::error::ApiResult;
 use super::extract::{Body, Id, SignedIn, Writing};
-use super::{Routes, State};
-use crate::app::{AskedSubscription, Error, Problem};
-use crate::wire::{PushSettingsJson, PushSubscriptionJson};
+use super::openapi::{refused, some_text};
+use super::{Routes, State, routes};
+use crate::app::{AskedSubscription, Error, Problem, limits};
+use crate::wire::{PushSettingsJson, PushSubscriptionJson, levels};
 
 pub fn routes() -> Routes {
     vec![
-        (
-            "/api/push/subscriptions/",
-            routing::get(list).post(add).delete(remove_endpoint),
-        ),
-        ("/api/push/subscriptions/{id}/", delete(remove)),
-        (
-            "/api/push/settings/",
-            routing::get(settings).patch(change_settings),
-        ),
+        routes![list, add, remove_endpoint],
+        routes![remove],
+        routes![settings, change_settings],
     ]
 }
 
+/// The browsers in which one is told of what one misses.
+#[utoipa::path(get, path = "/api/push/subscriptions/", responses(
+    (status = 200, body = Vec<PushSubscriptionJson>),
+    refused::PushOff,
+))]
 pub async fn list(edge: State, by: SignedIn) -> ApiResult<Response> {
     let subscriptions = edge.app.push_subscriptions(&by.user).await?;
     let written: Vec<_> = subscriptions
@@ -36,20 +36,32 @@ pub async fn list(edge: State, by: SignedIn) -> ApiResult<Response> {
 }
 
 /// What `PushSubscription.toJSON()` yields.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PushSubscriptionBody)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionBody {
+    #[schema(required = true, schema_with = some_text::<{ limits::PUSH_ENDPOINT }>)]
     endpoint: Option<String>,
+    #[schema(value_type = Keys)]
     keys: Option<Keys>,
     expiration_time: Option<f64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PushKeys)]
 pub struct Keys {
+    #[schema(value_type = String)]
     p256dh: Option<String>,
+    #[schema(value_type = String)]
     auth: Option<String>,
 }
 
+/// Adds a browser, by what `PushSubscription.toJSON()` yields.
+#[utoipa::path(post, path = "/api/push/subscriptions/", responses(
+    (status = 201, body = PushSubscriptionJson),
+    (status = 200, body = PushSubscriptionJson, description = "It was known."),
+    refused::PushOff,
+))]
 pub async fn add(
     edge: State,
     Writing(by): Writing,
@@ -71,17 +83,30 @@ pub async fn add(
     Ok((status, Json(PushSubscriptionJson::from(&subscription))).into_response())
 }
 
+/// Takes a browser away.
+#[utoipa::path(delete, path = "/api/push/subscriptions/{id}/", responses(
+    (status = 204),
+    refused::PushOff,
+))]
 pub async fn remove(edge: State, by: SignedIn, Id(id): Id) -> ApiResult<StatusCode> {
     edge.app.unsubscribe(&by.user, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PushEndpoint)]
 pub struct EndpointBody {
+    #[schema(required = true, schema_with = some_text::<{ limits::PUSH_ENDPOINT }>)]
     endpoint: Option<String>,
 }
 
-/// By what the browser knows of it; in the body, as what stands in a URL comes into logs.
+/// Takes a browser away, by its endpoint.
+///
+/// In the body, as what stands in a URL comes into logs.
+#[utoipa::path(delete, path = "/api/push/subscriptions/", responses(
+    (status = 204),
+    refused::PushOff, refused::NotFound,
+))]
 pub async fn remove_endpoint(
     edge: State,
     by: SignedIn,
@@ -94,16 +119,28 @@ pub async fn remove_endpoint(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Of what one is told.
+#[utoipa::path(get, path = "/api/push/settings/", responses(
+    (status = 200, body = PushSettingsJson),
+    refused::PushOff,
+))]
 pub async fn settings(edge: State, by: SignedIn) -> ApiResult<Json<PushSettingsJson>> {
     Ok(Json(edge.app.push_settings(&by.user).await?.into()))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PushSettingsBody)]
 pub struct SettingsBody {
+    #[schema(schema_with = levels)]
     messages: Option<String>,
     calls: Option<bool>,
 }
 
+/// Changes of what one is told.
+#[utoipa::path(patch, path = "/api/push/settings/", responses(
+    (status = 200, body = PushSettingsJson),
+    refused::PushOff,
+))]
 pub async fn change_settings(
     edge: State,
     Writing(by): Writing,

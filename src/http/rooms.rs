@@ -3,38 +3,30 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{self, post};
 use moznods_storage::UserKey;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Id, Paging, SignedIn, Writing};
-use super::{Routes, State};
-use crate::app::{Error, Problem, RoomSeen, WantedRoom};
+use super::openapi::{Page, refused, text};
+use super::{Routes, State, routes};
+use crate::app::{Error, Problem, RoomSeen, WantedRoom, limits};
 use crate::wire::{CallStateJson, Int, Moment, ParticipantJson, RoomJson};
 
 pub fn routes() -> Routes {
     vec![
-        ("/api/rooms/", routing::get(list).post(create)),
-        ("/api/rooms/direct/", post(direct)),
-        (
-            "/api/rooms/{room}/",
-            routing::get(get).patch(change).delete(delete),
-        ),
-        ("/api/rooms/{room}/join/", post(join)),
-        ("/api/rooms/{room}/leave/", post(leave)),
-        ("/api/rooms/{room}/pin/", post(pin).delete(unpin)),
-        (
-            "/api/rooms/{room}/participants/",
-            routing::get(participants),
-        ),
-        ("/api/rooms/{room}/add-participant/", post(add_participant)),
-        (
-            "/api/rooms/{room}/remove-participant/",
-            post(remove_participant),
-        ),
-        ("/api/rooms/{room}/call-state/", routing::get(call_state)),
-        ("/api/rooms/{room}/mute/", post(mute).delete(unmute)),
+        routes![list, create],
+        routes![direct],
+        routes![get, change, delete],
+        routes![join],
+        routes![leave],
+        routes![pin, unpin],
+        routes![participants],
+        routes![add_participant],
+        routes![remove_participant],
+        routes![call_state],
+        routes![mute, unmute],
     ]
 }
 
@@ -42,14 +34,18 @@ fn answer(status: StatusCode, room: &RoomSeen) -> Response {
     (status, Json(RoomJson::from(room))).into_response()
 }
 
+/// The rooms one takes part in, newest first.
+#[utoipa::path(get, path = "/api/rooms/", responses((status = 200, body = Page<RoomJson>)))]
 pub async fn list(edge: State, by: SignedIn, paging: Paging) -> ApiResult<Response> {
     let rooms = edge.app.rooms(&by.user, paging.page()).await?;
     paging.answer(&rooms, |room| serde_json::to_value(RoomJson::from(room)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct RoomBody {
+    #[schema(schema_with = text::<{ limits::ROOM_NAME }>)]
     name: Option<String>,
+    #[schema(schema_with = text::<{ limits::TOPIC }>)]
     topic: Option<String>,
     is_public: Option<bool>,
 }
@@ -64,6 +60,11 @@ impl RoomBody {
     }
 }
 
+/// Makes a room, which one owns.
+#[utoipa::path(post, path = "/api/rooms/", responses(
+    (status = 201, body = RoomJson),
+    refused::TooManyRooms,
+))]
 pub async fn create(
     edge: State,
     Writing(by): Writing,
@@ -73,11 +74,17 @@ pub async fn create(
     Ok(answer(StatusCode::CREATED, &room))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct DirectBody {
+    #[schema(value_type = i64, minimum = 1)]
     user_id: Option<Int>,
 }
 
+/// The room of oneself and somebody else, made if there is none.
+#[utoipa::path(post, path = "/api/rooms/direct/", responses(
+    (status = 200, body = RoomJson),
+    refused::NotFound, refused::TooManyRooms,
+))]
 pub async fn direct(
     edge: State,
     Writing(by): Writing,
@@ -90,11 +97,21 @@ pub async fn direct(
     Ok(answer(StatusCode::OK, &room))
 }
 
+/// A room that one takes part in.
+#[utoipa::path(get, path = "/api/rooms/{room}/", responses(
+    (status = 200, body = RoomJson),
+    refused::InRoom,
+))]
 pub async fn get(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.room(&by.user, room).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
+/// Changes name, topic or visibility.
+#[utoipa::path(patch, path = "/api/rooms/{room}/", responses(
+    (status = 200, body = RoomJson),
+    refused::InRoom,
+))]
 pub async fn change(
     edge: State,
     Writing(by): Writing,
@@ -106,31 +123,55 @@ pub async fn change(
     Ok(answer(StatusCode::OK, &room))
 }
 
+/// Deletes a room with all that is in it.
+#[utoipa::path(delete, path = "/api/rooms/{room}/", responses((status = 204), refused::InRoom))]
 pub async fn delete(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<StatusCode> {
     edge.app.delete_room(by.person(), room).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Enters a public room.
+#[utoipa::path(post, path = "/api/rooms/{room}/join/", responses(
+    (status = 200, body = RoomJson),
+    refused::Entry, refused::AlreadyParticipant, refused::DirectRoom, refused::InvitationRequired,
+))]
 pub async fn join(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.join(&by.user, room).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
+/// Leaves a room.
+#[utoipa::path(post, path = "/api/rooms/{room}/leave/", responses((status = 204), refused::InRoom))]
 pub async fn leave(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<StatusCode> {
     edge.app.leave(&by.user, room).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Pins a room for oneself.
+#[utoipa::path(post, path = "/api/rooms/{room}/pin/", responses(
+    (status = 200, body = RoomJson),
+    refused::InRoom,
+))]
 pub async fn pin(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.set_pinned(&by.user, room, true).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
+/// Unpins a room for oneself.
+#[utoipa::path(delete, path = "/api/rooms/{room}/pin/", responses(
+    (status = 200, body = RoomJson),
+    refused::InRoom,
+))]
 pub async fn unpin(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.set_pinned(&by.user, room, false).await?;
     Ok(answer(StatusCode::OK, &room))
 }
 
+/// Who takes part.
+#[utoipa::path(get, path = "/api/rooms/{room}/participants/", responses(
+    (status = 200, body = Vec<ParticipantJson>),
+    refused::InRoom,
+))]
 pub async fn participants(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
     let (room, participants) = edge.app.participants(&by.user, room).await?;
     let written: Vec<_> = participants
@@ -140,8 +181,9 @@ pub async fn participants(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<
     Ok(Json(written).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Whom {
+    #[schema(value_type = Option<i64>, minimum = 1)]
     id: Option<Int>,
     username: Option<String>,
     email: Option<String>,
@@ -158,6 +200,11 @@ impl Whom {
     }
 }
 
+/// Adds somebody, by one of id, username and email.
+#[utoipa::path(post, path = "/api/rooms/{room}/add-participant/", responses(
+    (status = 201, body = ParticipantJson),
+    refused::InRoom, refused::Entry, refused::AlreadyParticipant,
+))]
 pub async fn add_participant(
     edge: State,
     Writing(by): Writing,
@@ -172,6 +219,11 @@ pub async fn add_participant(
     Ok((StatusCode::CREATED, written).into_response())
 }
 
+/// Removes somebody, by one of id, username and email.
+#[utoipa::path(post, path = "/api/rooms/{room}/remove-participant/", responses(
+    (status = 204),
+    refused::InRoom,
+))]
 pub async fn remove_participant(
     edge: State,
     Writing(by): Writing,
@@ -184,16 +236,27 @@ pub async fn remove_participant(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Who is in the call.
+#[utoipa::path(get, path = "/api/rooms/{room}/call-state/", responses(
+    (status = 200, body = CallStateJson),
+    refused::InRoom,
+))]
 pub async fn call_state(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
     let state = edge.app.call_state(&by.user, room).await?;
     Ok(Json(CallStateJson::from(&state)).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct MuteBody {
+    #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Moment>,
 }
 
+/// Mutes a room for oneself, for good or until a time.
+#[utoipa::path(post, path = "/api/rooms/{room}/mute/", responses(
+    (status = 200, body = RoomJson),
+    refused::InRoom,
+))]
 pub async fn mute(
     edge: State,
     Writing(by): Writing,
@@ -205,6 +268,11 @@ pub async fn mute(
     Ok(answer(StatusCode::OK, &room))
 }
 
+/// Ends the muting of a room.
+#[utoipa::path(delete, path = "/api/rooms/{room}/mute/", responses(
+    (status = 200, body = RoomJson),
+    refused::InRoom,
+))]
 pub async fn unmute(edge: State, Writing(by): Writing, Id(room): Id) -> ApiResult<Response> {
     let room = edge.app.set_muted(&by.user, room, None).await?;
     Ok(answer(StatusCode::OK, &room))

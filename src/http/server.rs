@@ -3,55 +3,50 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use serde_json::{Value, json};
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Head, SignedIn};
-use super::{Edge, Routes, State, client};
-use crate::app::limits;
+use super::openapi::refused;
+use super::{Edge, Routes, State, client, routes};
 use crate::config::host_of;
-use crate::i18n::Lang;
-use crate::wire::RelayJson;
+use crate::wire::{ConfigJson, RelayJson};
 
 pub fn routes() -> Routes {
-    vec![
-        ("/api/turn/credentials/", get(relay_credentials)),
-        ("/api/config/", get(config)),
-    ]
+    vec![routes![relay_credentials], routes![config]]
 }
 
-fn public_config(edge: &Edge, head: &axum::http::request::Parts) -> Value {
-    json!({
-        "public_url": client::base_url(edge, head),
-        "version": env!("CARGO_PKG_VERSION"),
-        "registration": edge.app.config.accounts.registration.as_str(),
-        "oidc": edge.app.config.accounts.oidc.as_ref().map(|oidc| json!({"name": oidc.name})),
-        "languages": Lang::CODES,
-        "push_public_key": edge.app.push_public_key(),
-        "limits": {
-            "message_length": limits::MESSAGE,
-            "username_length": limits::USERNAME,
-            "password_min_length": limits::PASSWORD_MIN,
-            "room_name_length": limits::ROOM_NAME,
-        },
-    })
+fn public_config<'a>(edge: &'a Edge, head: &axum::http::request::Parts) -> ConfigJson<'a> {
+    let app = &edge.app;
+    ConfigJson::new(
+        &app.config,
+        client::base_url(edge, head),
+        app.push_public_key(),
+    )
 }
 
-pub async fn config(edge: State, Head(head): Head) -> ApiResult<Json<Value>> {
+/// What a client must know of this server.
+#[utoipa::path(get, path = "/api/config/", responses((status = 200, body = ConfigJson)))]
+pub async fn config(edge: State, Head(head): Head) -> ApiResult<Response> {
     edge.limits.stranger(client::address(&edge, &head))?;
-    Ok(Json(public_config(&edge, &head)))
+    Ok(Json(public_config(&edge, &head)).into_response())
 }
 
-pub async fn config_js(edge: State, Head(head): Head) -> Response {
-    let script = format!("window.MOZNODS_CONFIG = {};\n", public_config(&edge, &head));
+pub async fn config_js(edge: State, Head(head): Head) -> ApiResult<Response> {
+    let config = serde_json::to_string(&public_config(&edge, &head));
+    let config = config.map_err(|_| ApiError::Internal)?;
+    let script = format!("window.MOZNODS_CONFIG = {config};\n");
     let headers = [
         (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, script).into_response()
+    Ok((headers, script).into_response())
 }
 
+/// Credentials for the relay: the answer of the TURN REST draft, and what `RTCPeerConnection` takes.
+#[utoipa::path(get, path = "/api/turn/credentials/", responses(
+    (status = 200, body = RelayJson),
+    refused::AccountBlocked,
+))]
 pub async fn relay_credentials(edge: State, by: SignedIn, Head(head): Head) -> ApiResult<Response> {
     let app = &edge.app;
     let credential = app.relay_credential(&by.user, app.config.turn.credential_ttl)?;

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use ring::digest::{SHA256, digest};
 use rust_embed::{Embed, EmbeddedFile};
 
 use super::error::ApiError;
@@ -43,7 +44,8 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     }
 }
 
-struct File {
+#[derive(Clone)]
+pub struct File {
     bytes: Bytes,
     hash: [u8; 32],
     kind: String,
@@ -63,7 +65,19 @@ impl From<EmbeddedFile> for File {
 }
 
 impl File {
-    fn answer(self, path: &str, headers: &HeaderMap) -> Response {
+    /// One that was not built into the binary as it is.
+    pub fn new(bytes: Bytes, kind: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, &bytes).as_ref());
+        File {
+            bytes,
+            hash,
+            kind: kind.to_owned(),
+        }
+    }
+
+    /// With a tag by which it is known again, and compressed for who takes that.
+    pub fn answer(self, path: &str, headers: &HeaderMap) -> Response {
         // Names under `assets/` hold a hash of what is in them.
         let caching = if path.starts_with("assets/") {
             "public, max-age=31536000, immutable"

@@ -16,10 +16,11 @@ pub use frames::{
 pub use inbound::{BadFrame, Inbound, MAX_DEPTH, Signal, ids, nests_deeper, room_of};
 pub use number::Int;
 pub use objects::{
-    AuditEntryJson, AuditLogJson, BanJson, CallStateJson, DeviceJson, FileJson, InvitationJson,
-    ListedInvitationJson, LoginJson, MeJson, MessageJson, OidcLinkJson, OwnUserJson,
-    ParticipantJson, PreviewJson, PublicRoomJson, PushSettingsJson, PushSubscriptionJson,
-    RecoveryCodesJson, ResetLinkJson, RoomJson, TotpSetupJson, UserJson, WindowJson,
+    AuditEntryJson, AuditLogJson, BanJson, CallStateJson, ConfigJson, DeviceJson, FileJson,
+    InvitationJson, ListedInvitationJson, LoginJson, MeJson, MessageJson, OidcLinkJson,
+    OwnUserJson, ParticipantJson, PreviewJson, PublicRoomJson, PushSettingsJson,
+    PushSubscriptionJson, RecoveryCodesJson, ResetLinkJson, RoomJson, TotpSetupJson, UserJson,
+    WindowJson, levels,
 };
 pub use relay::{AllocationJson, RelayDeviceJson, RelayJson, RelaySecretJson, UsageJson};
 pub use time::Moment;

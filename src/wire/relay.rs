@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use moznods_storage::{RelayDevice, RelayOwner, RelaySecret, Timestamp};
 use moznods_turn::server::Traffic;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
 
-use super::objects::{rfc3339, rfc3339_or_null};
+use super::objects::{one_of, rfc3339, rfc3339_or_null};
 use crate::app::{LiveAllocation, RelayCredential, UsageSeen};
 use crate::config::Config;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Relay)]
 pub struct RelayJson<'a> {
     pub username: &'a str,
     pub password: &'a str,
@@ -21,7 +24,7 @@ pub struct RelayJson<'a> {
     ice_servers: Vec<IceServer<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct IceServer<'a> {
     urls: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,26 +124,38 @@ impl<'a> RelayDeviceJson<'a> {
 }
 
 /// Who relays.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Owner)]
 struct OwnerJson<'a> {
+    #[schema(schema_with = kinds)]
     kind: &'static str,
     id: i64,
     /// `null` when the owner is no more.
+    #[schema(required = true)]
     name: Option<&'a str>,
+}
+
+const USER: &str = "user";
+const SECRET: &str = "secret";
+const DEVICE: &str = "device";
+
+fn kinds() -> Object {
+    one_of([USER, SECRET, DEVICE])
 }
 
 impl<'a> OwnerJson<'a> {
     fn new(owner: RelayOwner, name: Option<&'a str>) -> Self {
         let (kind, id) = match owner {
-            RelayOwner::User(id) => ("user", id),
-            RelayOwner::Secret(id) => ("secret", id),
-            RelayOwner::Device(id) => ("device", id),
+            RelayOwner::User(id) => (USER, id),
+            RelayOwner::Secret(id) => (SECRET, id),
+            RelayOwner::Device(id) => (DEVICE, id),
         };
         OwnerJson { kind, id, name }
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Traffic)]
 struct TrafficJson {
     packets: u64,
     bytes: u64,
@@ -153,16 +168,20 @@ impl From<Traffic> for TrafficJson {
 }
 
 /// A live allocation of the relay.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Allocation)]
 pub struct AllocationJson<'a> {
     /// Good as long as it lives.
     id: String,
     owner: OwnerJson<'a>,
     username: &'a str,
     transport: &'static str,
+    #[schema(value_type = String)]
     client: SocketAddr,
+    #[schema(value_type = String)]
     server: SocketAddr,
     /// As peers see them.
+    #[schema(value_type = Vec<String>)]
     relay: &'a [SocketAddr],
     /// Between those and the peers.
     relay_protocol: &'static str,
@@ -195,7 +214,8 @@ impl<'a> AllocationJson<'a> {
 }
 
 /// What was relayed for somebody in a month.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Usage)]
 pub struct UsageJson<'a> {
     month: String,
     owner: OwnerJson<'a>,

@@ -222,6 +222,13 @@ impl Drop for Server {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Whatever a test has asked: a debug build says when the API's document does not know the answer.
+        let unnamed = "an answer that the document does not name";
+        let log = std::fs::read_to_string(log_file(self.directory())).unwrap_or_default();
+        let found = log.lines().find(|line| line.contains(unnamed));
+        if let (Some(line), false) = (found, std::thread::panicking()) {
+            panic!("{line}");
+        }
     }
 }
 

@@ -3,21 +3,22 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
+use crate::app::limits;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Id, SignedIn, Writing};
-use crate::http::{Routes, State};
+use crate::http::openapi::some_text;
+use crate::http::{Routes, State, routes};
 use crate::wire::DeviceJson;
 
 pub fn routes() -> Routes {
-    vec![
-        ("/api/auth/devices/", get(list)),
-        ("/api/auth/devices/{id}/", patch(rename).delete(end)),
-    ]
+    vec![routes![list], routes![rename, end]]
 }
 
+/// Where one is signed in.
+#[utoipa::path(get, path = "/api/auth/devices/", responses((status = 200, body = Vec<DeviceJson>)))]
 pub async fn list(edge: State, by: SignedIn) -> ApiResult<Response> {
     let devices = edge.app.devices(by.user.id).await?;
     let written = devices
@@ -26,11 +27,17 @@ pub async fn list(edge: State, by: SignedIn) -> ApiResult<Response> {
     Ok(Json(written.collect::<Vec<_>>()).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = DeviceName)]
 pub struct Rename {
+    #[schema(required = true, schema_with = some_text::<{ limits::DEVICE_NAME }>)]
     name: Option<String>,
 }
 
+/// Names a device.
+#[utoipa::path(patch, path = "/api/auth/devices/{id}/", responses(
+    (status = 200, body = DeviceJson),
+))]
 pub async fn rename(
     edge: State,
     Writing(by): Writing,
@@ -42,6 +49,8 @@ pub async fn rename(
     Ok(Json(DeviceJson::new(&device, by.sign_in)).into_response())
 }
 
+/// Signs out on a device.
+#[utoipa::path(delete, path = "/api/auth/devices/{id}/", responses((status = 204)))]
 pub async fn end(edge: State, by: SignedIn, Id(id): Id) -> ApiResult<StatusCode> {
     edge.app.end_device(by.user.id, id).await?;
     Ok(StatusCode::NO_CONTENT)

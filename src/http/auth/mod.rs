@@ -12,24 +12,25 @@ use axum::Json;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use moznods_storage::UserId;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::error::ApiResult;
 use super::extract::{Body, Head, SignedIn};
 use super::limit::{Account, Trial};
-use super::{Edge, Routes, State, client, to_the_end};
-use crate::app::{Attempt, Error, NewAccount, Problem, Refusal, Result, device_name};
+use super::openapi::{refused, some_text, text};
+use super::{Edge, Routes, State, client, routes, to_the_end};
+use crate::app::{Attempt, Error, NewAccount, Problem, Refusal, Result, device_name, limits};
 use crate::wire::{LoginJson, MeJson};
 
 pub fn routes() -> Routes {
     let own = vec![
-        ("/api/auth/register/", post(register)),
-        ("/api/auth/login/", post(login)),
-        ("/api/auth/logout/", post(logout)),
-        ("/api/auth/logout-all/", post(logout_all)),
-        ("/api/auth/me/", get(me).delete(delete_account)),
+        routes![register],
+        routes![login],
+        routes![logout],
+        routes![logout_all],
+        routes![me, delete_account],
     ];
     [
         own,
@@ -42,17 +43,27 @@ pub fn routes() -> Routes {
     .concat()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Register {
+    #[schema(required = true, schema_with = some_text::<{ limits::USERNAME }>)]
     username: Option<String>,
+    #[schema(required = true, schema_with = some_text::<{ limits::EMAIL }>)]
     email: Option<String>,
+    #[schema(value_type = String, min_length = 8)]
     password: Option<String>,
+    #[schema(schema_with = text::<{ limits::DISPLAY_NAME }>)]
     display_name: Option<String>,
     invite_code: Option<String>,
     setup_token: Option<String>,
+    #[schema(schema_with = text::<{ limits::DEVICE_NAME }>)]
     device_name: Option<String>,
 }
 
+/// Makes an account and signs in.
+#[utoipa::path(post, path = "/api/auth/register/", responses(
+    (status = 201, body = LoginJson),
+    refused::RegistrationClosed, refused::Overloaded, refused::StorageFull,
+))]
 pub async fn register(
     edge: State,
     Head(head): Head,
@@ -74,15 +85,22 @@ pub async fn register(
     Ok((StatusCode::CREATED, Json(LoginJson::from(&login))).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Login {
     username: Option<String>,
     email: Option<String>,
+    #[schema(value_type = String)]
     password: Option<String>,
     code: Option<String>,
+    #[schema(schema_with = text::<{ limits::DEVICE_NAME }>)]
     device_name: Option<String>,
 }
 
+/// Signs in, by username or email.
+#[utoipa::path(post, path = "/api/auth/login/", responses(
+    (status = 200, body = LoginJson),
+    refused::SignIn,
+))]
 pub async fn login(edge: State, Head(head): Head, Body(body): Body<Login>) -> ApiResult<Response> {
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     // Keyboards of phones add a space.
@@ -146,12 +164,16 @@ fn judge<T>(trial: Trial<'_>, outcome: &Result<T>) {
     }
 }
 
+/// Signs out: the token that was used is void at once.
+#[utoipa::path(post, path = "/api/auth/logout/", responses((status = 204)))]
 pub async fn logout(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
     let app = Arc::clone(&edge.app);
     to_the_end(async move { app.log_out(by.sign_in).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Signs out everywhere.
+#[utoipa::path(post, path = "/api/auth/logout-all/", responses((status = 204)))]
 pub async fn logout_all(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
     let app = Arc::clone(&edge.app);
     // Half of it done would leave sockets open and calls going.
@@ -159,16 +181,24 @@ pub async fn logout_all(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Oneself.
+#[utoipa::path(get, path = "/api/auth/me/", responses((status = 200, body = MeJson)))]
 pub async fn me(edge: State, by: SignedIn) -> ApiResult<Response> {
     let credentials = edge.app.credentials(by.user.id).await?;
     Ok(Json(MeJson::new(&by.user, credentials)).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Proof)]
 pub struct Delete {
     password: Option<String>,
 }
 
+/// Deletes one's own account.
+#[utoipa::path(delete, path = "/api/auth/me/", responses(
+    (status = 204),
+    refused::Proof, refused::LastAdmin,
+))]
 pub async fn delete_account(
     edge: State,
     by: SignedIn,

@@ -2,25 +2,27 @@
 //! back to `callback/`, which leads it to the web client; that fetches the token at `finish/`.
 
 use axum::Json;
-use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{device, judge, may_prove, with_code};
-use crate::app::{Error, OidcEnd, OidcFinish, OidcReturn, OidcStart, Problem, Refusal, Result};
+use crate::app::{
+    Error, OidcEnd, OidcFinish, OidcReturn, OidcStart, Problem, Refusal, Result, limits,
+};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Body, Head, SignedIn, Writing};
-use crate::http::{Routes, State, client};
+use crate::http::extract::{Asked, Body, Head, SignedIn, Writing};
+use crate::http::openapi::{refused, text};
+use crate::http::{Routes, State, client, routes};
 use crate::wire::{LoginJson, OidcLinkJson};
 
 pub fn routes() -> Routes {
     vec![
-        ("/api/auth/oidc/start/", get(start)),
-        ("/api/auth/oidc/callback/", get(callback)),
-        ("/api/auth/oidc/finish/", post(finish)),
-        ("/api/auth/oidc/link/", post(link).delete(unlink)),
+        routes![start],
+        routes![callback],
+        routes![finish],
+        routes![link, unlink],
     ]
 }
 
@@ -30,6 +32,11 @@ const PATH: &str = "/api/auth/oidc/";
 /// Seconds: the provider's page, and then the code of a second factor.
 const KEPT: u32 = 900;
 
+/// Leads a browser to the provider.
+#[utoipa::path(get, path = "/api/auth/oidc/start/", responses(
+    (status = 303, headers(("Location" = String))),
+    refused::NotFound,
+))]
 pub async fn start(edge: State, Head(head): Head) -> ApiResult<Response> {
     edge.limits.beginning(client::address(&edge, &head))?;
     let server = client::base_url(&edge, &head);
@@ -45,22 +52,27 @@ pub async fn start(edge: State, Head(head): Head) -> ApiResult<Response> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub struct Back {
     state: Option<String>,
     code: Option<String>,
     error: Option<String>,
 }
 
+/// Where the provider leads a browser back to; it goes on to the web client.
+#[utoipa::path(get, path = "/api/auth/oidc/callback/", responses(
+    (status = 303, headers(("Location" = String))),
+    refused::NotFound,
+))]
 pub async fn callback(
     edge: State,
     Head(head): Head,
-    asked: std::result::Result<Query<Back>, axum::extract::rejection::QueryRejection>,
+    asked: ApiResult<Asked<Back>>,
 ) -> ApiResult<Response> {
     edge.limits.stranger(client::address(&edge, &head))?;
     let server = client::base_url(&edge, &head);
     let back = match asked {
-        Ok(Query(back)) => OidcReturn {
+        Ok(Asked(back)) => OidcReturn {
             state: back.state.unwrap_or_default(),
             code: back.code.unwrap_or_default(),
             error: back.error.unwrap_or_default(),
@@ -76,13 +88,21 @@ pub async fn callback(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = OidcFinish)]
 pub struct Finish {
+    #[schema(value_type = String)]
     code: Option<String>,
     totp_code: Option<String>,
+    #[schema(schema_with = text::<{ limits::DEVICE_NAME }>)]
     device_name: Option<String>,
 }
 
+/// Signs in who came back from the provider, by the code in the address of the web client.
+#[utoipa::path(post, path = "/api/auth/oidc/finish/", responses(
+    (status = 200, body = LoginJson),
+    refused::SignIn, refused::OidcState, refused::NotFound,
+))]
 pub async fn finish(
     edge: State,
     Head(head): Head,
@@ -110,12 +130,17 @@ pub async fn finish(
     Ok(([forgotten], Json(LoginJson::from(&login))).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = OidcLinkBegin)]
 pub struct Link {
     password: Option<String>,
 }
 
 /// For the page that has asked: its browser keeps what is needed on the way back.
+#[utoipa::path(post, path = "/api/auth/oidc/link/", responses(
+    (status = 200, body = OidcLinkJson),
+    refused::Proof, refused::NotFound, refused::OidcUnavailable, refused::OidcFailed,
+))]
 pub async fn link(
     edge: State,
     by: SignedIn,
@@ -135,6 +160,11 @@ pub async fn link(
     Ok(([cookie], Json(OidcLinkJson { url: start.url })).into_response())
 }
 
+/// Takes the account of the provider away.
+#[utoipa::path(delete, path = "/api/auth/oidc/link/", responses(
+    (status = 204),
+    refused::NotFound, refused::OnlyWayIn,
+))]
 pub async fn unlink(edge: State, Writing(by): Writing) -> ApiResult<StatusCode> {
     edge.app.unlink_oidc(by.user.id).await?;
     Ok(StatusCode::NO_CONTENT)

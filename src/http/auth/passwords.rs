@@ -3,29 +3,31 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{device, judge, may_prove, with_code};
-use crate::app::{Error, Problem, Reset};
+use crate::app::{Error, Problem, Reset, limits};
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Head, SignedIn};
-use crate::http::{Routes, State, client};
+use crate::http::openapi::{refused, text};
+use crate::http::{Routes, State, client, routes};
 use crate::wire::LoginJson;
 
 pub fn routes() -> Routes {
-    vec![
-        ("/api/auth/password/", post(change)),
-        ("/api/auth/reset/", post(reset)),
-    ]
+    vec![routes![change], routes![reset]]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PasswordChange)]
 pub struct Change {
     current_password: Option<String>,
+    #[schema(value_type = String, min_length = 8)]
     new_password: Option<String>,
 }
 
+/// Sets another password, which ends all other sign-ins.
+#[utoipa::path(post, path = "/api/auth/password/", responses((status = 204), refused::Proof))]
 pub async fn change(
     edge: State,
     by: SignedIn,
@@ -47,15 +49,23 @@ pub async fn change(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PasswordReset)]
 pub struct ByLink {
+    #[schema(value_type = String)]
     token: Option<String>,
+    #[schema(value_type = String, min_length = 8)]
     password: Option<String>,
     code: Option<String>,
+    #[schema(schema_with = text::<{ limits::DEVICE_NAME }>)]
     device_name: Option<String>,
 }
 
 /// By a link that the administrator has made; signs in.
+#[utoipa::path(post, path = "/api/auth/reset/", responses(
+    (status = 200, body = LoginJson),
+    refused::SignIn,
+))]
 pub async fn reset(edge: State, Head(head): Head, Body(body): Body<ByLink>) -> ApiResult<Response> {
     let required = |field| Error::field(field, Problem::Required);
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());

@@ -6,28 +6,41 @@ use axum::Json;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::patch;
 use moznods_storage::User;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use crate::app::{AvatarChange, Error, Problem};
+use crate::app::{AvatarChange, Error, Problem, limits};
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Writing};
 use crate::http::files::{self, Form, Received};
-use crate::http::{Edge, Routes, State};
+use crate::http::openapi::{refused, text};
+use crate::http::{Edge, Routes, State, routes};
 use crate::wire::OwnUserJson;
 
 pub fn routes() -> Routes {
-    vec![("/api/auth/profile/", patch(profile))]
+    vec![routes![profile]]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Profile {
+    #[schema(schema_with = text::<{ limits::DISPLAY_NAME }>)]
     display_name: Option<String>,
     /// Only to take it away, by a text without letters or by null: a picture comes as a part of a form.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 0)]
     avatar: Option<Value>,
+}
+
+/// The same as a form, with a picture.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is read part by part, by `Form::receive`")]
+struct ProfileForm {
+    #[schema(schema_with = text::<{ limits::DISPLAY_NAME }>)]
+    display_name: Option<String>,
+    #[schema(format = Binary)]
+    avatar: Option<String>,
 }
 
 /// What is there, be it null.
@@ -35,6 +48,11 @@ fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error>
     Value::deserialize(value).map(Some)
 }
 
+/// Changes one's name and picture.
+#[utoipa::path(patch, path = "/api/auth/profile/", responses(
+    (status = 200, body = OwnUserJson),
+    refused::Upload, refused::Malformed, refused::UnsupportedMediaType, refused::TooLarge,
+), request_body(content((Profile = "application/json"), (Profile = "application/x-www-form-urlencoded"), (ProfileForm = "multipart/form-data"))))]
 pub async fn profile(edge: State, Writing(by): Writing, request: Request) -> ApiResult<Response> {
     let is_form = request
         .headers()

@@ -3,28 +3,32 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{judge, may_prove};
 use crate::config::host_of;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Head, SignedIn, Writing};
-use crate::http::{Routes, State, client};
+use crate::http::openapi::refused;
+use crate::http::{Routes, State, client, routes};
 use crate::wire::{RecoveryCodesJson, TotpSetupJson};
 
 pub fn routes() -> Routes {
-    vec![
-        ("/api/auth/totp/", post(begin).delete(end)),
-        ("/api/auth/totp/confirm/", post(confirm)),
-    ]
+    vec![routes![begin, end], routes![confirm]]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TotpBegin)]
 pub struct Begin {
     password: Option<String>,
 }
 
+/// Begins to set up a second factor.
+#[utoipa::path(post, path = "/api/auth/totp/", responses(
+    (status = 200, body = TotpSetupJson),
+    refused::Proof, refused::SecondFactorOn,
+))]
 pub async fn begin(
     edge: State,
     by: SignedIn,
@@ -42,11 +46,18 @@ pub async fn begin(
     Ok(Json(TotpSetupJson::from(&setup?)).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TotpConfirm)]
 pub struct Confirm {
+    #[schema(value_type = String)]
     code: Option<String>,
 }
 
+/// Switches the second factor on, by a code of it.
+#[utoipa::path(post, path = "/api/auth/totp/confirm/", responses(
+    (status = 200, body = RecoveryCodesJson),
+    refused::SecondFactorOn, refused::SecondFactorOff,
+))]
 pub async fn confirm(
     edge: State,
     Writing(by): Writing,
@@ -64,12 +75,18 @@ pub async fn confirm(
     .into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TotpEnd)]
 pub struct End {
     password: Option<String>,
     code: Option<String>,
 }
 
+/// Switches the second factor off.
+#[utoipa::path(delete, path = "/api/auth/totp/", responses(
+    (status = 204),
+    refused::Proof, refused::SecondFactorOff,
+))]
 pub async fn end(
     edge: State,
     by: SignedIn,

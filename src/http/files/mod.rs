@@ -9,14 +9,15 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use moznods_storage::{BlobHash, File, FileId, User, Variant};
 use serde::Deserialize;
 use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Asked, Head, Id, Segment, SignedIn};
-use super::{Edge, Routes, State, client};
+use super::openapi::{Binary, refused};
+use super::{Edge, Routes, State, client, routes};
 use crate::app::{Error, Limited, Problem, Refusal, now};
 use crate::wire::{FileJson, urls};
 use send::{About, disposition, send, shown_as};
@@ -30,14 +31,26 @@ const PUBLIC: &str = "public, max-age=31536000, immutable";
 
 pub fn routes() -> Routes {
     vec![
-        ("/api/files/upload/", post(upload)),
-        ("/api/files/{file}/", get(about)),
-        ("/api/files/{file}/download/", get(download)),
-        ("/api/files/{file}/thumbnail/", get(thumbnail)),
-        ("/api/avatars/{hash}/", get(avatar)),
+        routes![upload],
+        routes![about],
+        routes![download],
+        routes![thumbnail],
+        routes![avatar],
     ]
 }
 
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is read part by part, by `Form::receive`")]
+struct UploadForm {
+    #[schema(format = Binary)]
+    file: String,
+}
+
+/// Uploads a file.
+#[utoipa::path(post, path = "/api/files/upload/", responses(
+    (status = 201, body = FileJson),
+    refused::Upload, refused::Malformed, refused::UnsupportedMediaType, refused::TooLarge,
+), request_body(content = UploadForm, content_type = "multipart/form-data"))]
 pub async fn upload(edge: State, by: SignedIn, request: Request) -> ApiResult<Response> {
     let form = Form::of(request);
     match receive(&edge, &by.user, &form).await {
@@ -70,13 +83,15 @@ pub fn begin(edge: &Edge, user: &User) -> ApiResult<Place> {
     }
 }
 
+/// What is known of a file.
+#[utoipa::path(get, path = "/api/files/{file}/", responses((status = 200, body = FileJson)))]
 pub async fn about(edge: State, by: SignedIn, Id(file): Id) -> ApiResult<Response> {
     let file = edge.app.file(&by.user, file).await?;
     Ok(Json(FileJson::from(&file)).into_response())
 }
 
 /// What makes a link good without a token.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub struct Link {
     expires: Option<i64>,
     signature: Option<String>,
@@ -96,6 +111,13 @@ impl Link {
     }
 }
 
+/// The bytes of a file; with what the URL of the file says, without a token.
+#[utoipa::path(get, path = "/api/files/{file}/download/", responses(
+    (status = 200, body = inline(Binary), content_type = "*/*", description = "The bytes."),
+    (status = 206, body = inline(Binary), content_type = "*/*", description = "The part that `Range` asks for."),
+    (status = 304),
+    refused::RangeNotSatisfiable, refused::AuthenticationRequired,
+), security((), ("token" = []), ("bearer" = [])))]
 pub async fn download(
     edge: State,
     Id(file): Id,
@@ -114,6 +136,13 @@ pub async fn download(
     send(&head.headers, content, about).await
 }
 
+/// A small picture of a picture; with what its URL says, without a token.
+#[utoipa::path(get, path = "/api/files/{file}/thumbnail/", responses(
+    (status = 200, body = inline(Binary), content_type = "image/*", description = "The bytes."),
+    (status = 206, body = inline(Binary), content_type = "image/*", description = "The part that `Range` asks for."),
+    (status = 304),
+    refused::RangeNotSatisfiable, refused::AuthenticationRequired,
+), security((), ("token" = []), ("bearer" = [])))]
 pub async fn thumbnail(
     edge: State,
     Id(file): Id,
@@ -134,6 +163,13 @@ pub async fn thumbnail(
     send(&head.headers, content, about).await
 }
 
+/// The picture of an account.
+#[utoipa::path(get, path = "/api/avatars/{hash}/", responses(
+    (status = 200, body = inline(Binary), content_type = "image/*", description = "The bytes."),
+    (status = 206, body = inline(Binary), content_type = "image/*", description = "The part that `Range` asks for."),
+    (status = 304),
+    refused::RangeNotSatisfiable,
+))]
 pub async fn avatar(edge: State, Segment(hash): Segment, Head(head): Head) -> ApiResult<Response> {
     edge.limits.stranger(client::address(&edge, &head))?;
     let hash = BlobHash::parse(&hash).ok_or(Refusal::NotFound)?;

@@ -13,16 +13,16 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use moznods_signaling::Scope;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::Id;
-use super::{Edge, MAX_BODY, Routes, State, client};
+use super::{Edge, MAX_BODY, State, client};
 use link::Link;
 use session::TOKEN_WAIT;
 
-pub fn routes() -> Routes {
+pub fn routes() -> Vec<(&'static str, MethodRouter<Arc<Edge>>)> {
     vec![
         ("/ws/chat/{room}/", get(chat)),
         ("/ws/call/{room}/", get(call)),

@@ -3,27 +3,34 @@
 use moznods_storage::{AuditActor, AuditEntry, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::rfc3339;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct AuditEntryJson<'a> {
     id: i64,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     actor: NamedJson<'a>,
     action: &'a str,
     target: NamedJson<'a>,
     /// What else there is to say, by the action.
+    #[schema(value_type = Option<Object>, required = true)]
     details: Option<&'a RawValue>,
     /// Where it was asked for; `null` for the command line.
+    #[schema(required = true)]
     address: Option<&'a str>,
 }
 
 /// Somebody or something, as it was called then.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Named)]
 struct NamedJson<'a> {
     kind: &'a str,
+    #[schema(required = true)]
     id: Option<i64>,
     name: &'a str,
 }
@@ -55,7 +62,8 @@ impl<'a> From<&'a AuditEntry> for AuditEntryJson<'a> {
 }
 
 /// A part of the log, newest first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLog)]
 pub struct AuditLogJson<'a> {
     results: Vec<AuditEntryJson<'a>>,
     has_more_before: bool,

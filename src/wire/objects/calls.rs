@@ -3,18 +3,45 @@
 use moznods_signaling::{CallState, MemberState};
 use moznods_storage::UserId;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
 
-#[derive(Serialize)]
+use super::one_of;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallState)]
 pub struct CallStateJson<'a> {
     participants: Vec<CallMemberJson<'a>>,
+    #[schema(schema_with = room_states)]
     room_state: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallMember)]
 struct CallMemberJson<'a> {
+    #[schema(value_type = i64)]
     user_id: UserId,
     username: &'a str,
+    #[schema(schema_with = states)]
     state: &'static str,
+}
+
+fn state(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Connecting => "connecting",
+        MemberState::Active => "active",
+    }
+}
+
+fn states() -> Object {
+    one_of([MemberState::Connecting, MemberState::Active].map(state))
+}
+
+const ACTIVE: &str = "active";
+const IDLE: &str = "idle";
+
+fn room_states() -> Object {
+    one_of([ACTIVE, IDLE])
 }
 
 impl<'a> From<&'a CallState> for CallStateJson<'a> {
@@ -22,14 +49,11 @@ impl<'a> From<&'a CallState> for CallStateJson<'a> {
         let member = |member: &'a moznods_signaling::CallMember| CallMemberJson {
             user_id: member.user_id,
             username: &member.username,
-            state: match member.state {
-                MemberState::Connecting => "connecting",
-                MemberState::Active => "active",
-            },
+            state: state(member.state),
         };
         CallStateJson {
             participants: call.members.iter().map(member).collect(),
-            room_state: if call.is_active() { "active" } else { "idle" },
+            room_state: if call.is_active() { ACTIVE } else { IDLE },
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use moznods_storage::{Attachment, File, FileId, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::rfc3339;
 use crate::app::now;
 use crate::wire::urls;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = File)]
 pub struct FileJson<'a> {
+    #[schema(value_type = i64)]
     id: FileId,
     /// Where its bytes are, for a day or two without a token.
     file: String,
@@ -16,10 +19,14 @@ pub struct FileJson<'a> {
     size: i64,
     content_type: &'a str,
     /// Of a picture as it is shown, in pixels.
+    #[schema(required = true)]
     width: Option<i64>,
+    #[schema(required = true)]
     height: Option<i64>,
+    #[schema(required = true)]
     thumbnail_url: Option<String>,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
@@ -41,7 +48,8 @@ impl<'a> From<&'a File> for FileJson<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attachment)]
 pub struct AttachmentJson<'a> {
     id: i64,
     file: FileJson<'a>,

@@ -2,30 +2,38 @@
 
 use moznods_storage::{Invitation, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::users::UserJson;
 use super::{rfc3339, rfc3339_or_null};
 use crate::app::Preview;
 
 /// One that has just been made.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Invitation)]
 pub struct InvitationJson {
     pub token: String,
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub expires_at: Option<Timestamp>,
+    #[schema(required = true)]
     pub max_uses: Option<i64>,
     pub room_name: String,
 }
 
 /// One of those that there are.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedInvitation)]
 pub struct ListedInvitationJson<'a> {
     token: &'a str,
     created_by: UserJson<'a>,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     expires_at: Option<Timestamp>,
+    #[schema(required = true)]
     max_uses: Option<i64>,
     uses: i64,
 }
@@ -44,7 +52,8 @@ impl<'a> From<&'a Invitation> for ListedInvitationJson<'a> {
 }
 
 /// What one sees of a room to which one is invited.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Preview)]
 pub struct PreviewJson<'a> {
     room_name: &'a str,
     participant_count: usize,

@@ -2,12 +2,14 @@
 
 use moznods_storage::{Message, Reaction, Reply, Timestamp, UserId, Window};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::files::AttachmentJson;
 use super::users::UserJson;
 use super::{rfc3339, rfc3339_or_null};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
 pub struct MessageJson<'a> {
     id: i64,
     room: i64,
@@ -15,14 +17,20 @@ pub struct MessageJson<'a> {
     content: &'a str,
     attachments: Vec<AttachmentJson<'a>>,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     edited_at: Option<Timestamp>,
+    #[schema(required = true)]
     client_id: Option<&'a str>,
+    #[schema(required = true)]
     reply_to: Option<ReplyJson<'a>>,
     reactions: Vec<ReactionJson<'a>>,
+    #[schema(value_type = Vec<i64>)]
     mentions: &'a [UserId],
     mentions_all: bool,
+    #[schema(value_type = Vec<i64>)]
     read_by_ids: &'a [UserId],
 }
 
@@ -47,18 +55,22 @@ impl<'a> From<&'a Message> for MessageJson<'a> {
 }
 
 /// What a message answers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Reply)]
 struct ReplyJson<'a> {
     id: i64,
     /// `null`: what is answered has been deleted.
+    #[schema(required = true)]
     author: Option<ReplyAuthorJson<'a>>,
     /// Its beginning, 140 characters at most.
     excerpt: &'a str,
     deleted: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReplyAuthor)]
 struct ReplyAuthorJson<'a> {
+    #[schema(value_type = i64)]
     id: UserId,
     username: &'a str,
     display_name: &'a str,
@@ -80,9 +92,11 @@ impl<'a> From<&'a Reply> for ReplyJson<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Reaction)]
 struct ReactionJson<'a> {
     emoji: &'a str,
+    #[schema(value_type = Vec<i64>)]
     user_ids: &'a [UserId],
 }
 
@@ -96,7 +110,8 @@ impl<'a> From<&'a Reaction> for ReactionJson<'a> {
 }
 
 /// A part of the history, newest first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Window)]
 pub struct WindowJson<'a> {
     results: Vec<MessageJson<'a>>,
     has_more_before: bool,

@@ -7,20 +7,23 @@ mod invitations;
 mod messages;
 mod push;
 mod rooms;
+mod server;
 mod users;
 
 use moznods_storage::Timestamp;
 use serde::Serializer;
 use time::OffsetDateTime;
 use time::macros::format_description;
+use utoipa::openapi::{Object, ObjectBuilder, Type};
 
 pub use audit::{AuditEntryJson, AuditLogJson};
 pub use calls::CallStateJson;
 pub use files::FileJson;
 pub use invitations::{InvitationJson, ListedInvitationJson, PreviewJson};
 pub use messages::{MessageJson, WindowJson};
-pub use push::{PushSettingsJson, PushSubscriptionJson};
+pub use push::{PushSettingsJson, PushSubscriptionJson, levels};
 pub use rooms::{BanJson, ChangedRoomJson, ParticipantJson, PublicRoomJson, RoomJson, role};
+pub use server::ConfigJson;
 pub use users::{
     DeviceJson, LoginJson, MeJson, OidcLinkJson, OwnUserJson, RecoveryCodesJson, ResetLinkJson,
     TotpSetupJson, UserJson,
@@ -35,6 +38,12 @@ pub(super) fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<
         .format(format)
         .map_err(serde::ser::Error::custom)?;
     serializer.serialize_str(&text)
+}
+
+/// For the document: a text that is one of these.
+pub fn one_of<const N: usize>(words: [&str; N]) -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.enum_values(Some(words)).build()
 }
 
 pub(super) fn rfc3339_or_null<S: Serializer>(

@@ -2,12 +2,15 @@
 
 use moznods_storage::{Ban, Mute, Participant, PublicRoom, Role, Room, RoomId, Timestamp, UserId};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
 
 use super::users::UserJson;
-use super::{rfc3339, rfc3339_or_null};
+use super::{one_of, rfc3339, rfc3339_or_null};
 use crate::app::RoomSeen;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Room)]
 pub struct RoomJson<'a> {
     id: i64,
     name: &'a str,
@@ -16,26 +19,33 @@ pub struct RoomJson<'a> {
     participant_count: usize,
     active_call_participants: &'a [String],
     unread_count: i64,
+    #[schema(required = true)]
     first_unread_id: Option<i64>,
     mention_count: i64,
     is_pinned: bool,
     is_muted: bool,
     /// `null` also where it is for good.
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     muted_until: Option<Timestamp>,
     /// What the asking user is in the room.
+    #[schema(schema_with = roles)]
     role: &'static str,
     participant_users: Vec<ParticipantUserJson<'a>>,
     is_direct: bool,
     is_public: bool,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ParticipantUser)]
 struct ParticipantUserJson<'a> {
+    #[schema(value_type = i64)]
     id: UserId,
     username: &'a str,
     display_name: &'a str,
@@ -78,14 +88,17 @@ impl<'a> From<&'a RoomSeen> for RoomJson<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Participant)]
 pub struct ParticipantJson<'a> {
     id: i64,
     user: UserJson<'a>,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     joined_at: Timestamp,
     /// Owns the room.
     is_admin: bool,
+    #[schema(schema_with = roles)]
     role: &'static str,
 }
 
@@ -101,6 +114,10 @@ impl<'a> ParticipantJson<'a> {
     }
 }
 
+fn roles() -> Object {
+    one_of([Role::Owner, Role::Moderator, Role::Member].map(role))
+}
+
 pub fn role(role: Role) -> &'static str {
     match role {
         Role::Owner => "owner",
@@ -110,12 +127,14 @@ pub fn role(role: Role) -> &'static str {
 }
 
 /// Who may not enter a room.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ban)]
 pub struct BanJson<'a> {
     user: UserJson<'a>,
     banned_by: UserJson<'a>,
     reason: &'a str,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
@@ -158,8 +177,10 @@ impl<'a> ChangedRoomJson<'a> {
 }
 
 /// A public room as anybody sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PublicRoom)]
 pub struct PublicRoomJson<'a> {
+    #[schema(value_type = i64)]
     id: RoomId,
     name: &'a str,
     topic: &'a str,
@@ -168,6 +189,7 @@ pub struct PublicRoomJson<'a> {
     /// Whether the asking user takes part.
     is_participant: bool,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 

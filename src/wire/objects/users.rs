@@ -2,14 +2,17 @@
 
 use moznods_storage::{Credentials, SignIn, SignInId, Timestamp, TokenHash, User, UserId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::rfc3339;
 use crate::app::{Login, TotpSetup};
 use crate::wire::urls;
 
 /// A user as others see him.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 pub struct UserJson<'a> {
+    #[schema(value_type = i64)]
     id: UserId,
     username: &'a str,
     /// Only for oneself; empty otherwise.
@@ -31,7 +34,8 @@ impl<'a> From<&'a User> for UserJson<'a> {
 }
 
 /// A user as he sees himself.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnUser)]
 pub struct OwnUserJson<'a> {
     #[serde(flatten)]
     user: UserJson<'a>,
@@ -51,7 +55,8 @@ impl<'a> From<&'a User> for OwnUserJson<'a> {
 }
 
 /// A user as he sees himself, and by what he may prove who he is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
 pub struct MeJson<'a> {
     #[serde(flatten)]
     user: OwnUserJson<'a>,
@@ -75,7 +80,8 @@ impl<'a> MeJson<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Login)]
 pub struct LoginJson<'a> {
     token: &'a str,
     user: OwnUserJson<'a>,
@@ -91,13 +97,17 @@ impl<'a> From<&'a Login> for LoginJson<'a> {
 }
 
 /// A device on which one is signed in.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Device)]
 pub struct DeviceJson<'a> {
+    #[schema(value_type = i64)]
     id: SignInId,
     name: &'a str,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     last_used_at: Timestamp,
     /// The one that asks.
     current: bool,
@@ -116,7 +126,8 @@ impl<'a> DeviceJson<'a> {
 }
 
 /// With what an authenticator is set up.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TotpSetup)]
 pub struct TotpSetupJson<'a> {
     /// In base32.
     secret: &'a str,
@@ -134,16 +145,19 @@ impl<'a> From<&'a TotpSetup> for TotpSetupJson<'a> {
 }
 
 /// Each takes the place of a code once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecoveryCodes)]
 pub struct RecoveryCodesJson {
     pub recovery_codes: Vec<String>,
 }
 
 /// A link for a new password.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ResetLink)]
 pub struct ResetLinkJson {
     pub url: String,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
 
@@ -158,7 +172,8 @@ impl ResetLinkJson {
 }
 
 /// Where to go to link an account of the provider.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OidcLink)]
 pub struct OidcLinkJson {
     pub url: String,
 }

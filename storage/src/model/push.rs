@@ -55,6 +55,8 @@ pub enum PushMessages {
 }
 
 impl PushMessages {
+    pub const ALL: [Self; 3] = [Self::All, Self::Mentions, Self::None];
+
     /// The word of the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +68,7 @@ impl PushMessages {
 
     /// The one of this word.
     pub fn named(word: &str) -> Option<Self> {
-        [Self::All, Self::Mentions, Self::None]
+        Self::ALL
             .into_iter()
             .find(|messages| messages.as_str() == word)
     }
