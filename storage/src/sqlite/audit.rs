@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Params, Row, Savepoint, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params};
 
 use super::{Result, SqliteStore};
 use crate::{AuditActor, AuditEntry, AuditFilter, AuditStore, AuditTarget, Note, Store, Timestamp};
@@ -42,9 +42,9 @@ impl AuditStore for SqliteStore {
 
 /// Makes a change and, if it has changed anything, notes it.
 pub(super) fn noted<T>(
-    c: &Savepoint<'_>,
+    c: &Connection,
     note: &Note,
-    change: impl FnOnce(&Savepoint<'_>) -> Result<T>,
+    change: impl FnOnce(&Connection) -> Result<T>,
 ) -> Result<T> {
     // What was there is named as it was before the change, what the change makes as it is after it.
     let actor = actor_name(c, note.actor)?;

@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -147,7 +148,7 @@ pub(super) fn open_writer(
     // What a burst has made of the WAL is given back as soon as it begins anew.
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(128);
+    keep_statements(&connection)?;
     migrate(&mut connection, path, lock)?;
     Ok(connection)
 }
@@ -160,11 +161,19 @@ fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(id == APPLICATION_ID || id == 0 && tables == 0)
 }
 
+/// A statement is parsed and planned once. Without the guarantee it is anew for each value bound to it, as soon as a table of
+/// it has a partial index.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(256);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(128);
+    keep_statements(&connection)?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     // SQLite's own knows the case of English letters alone.
     connection.create_scalar_function("fold", 1, flags, |context| {

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Savepoint};
+use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::audit;
@@ -218,7 +218,7 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        F: FnOnce(&Savepoint<'_>) -> Result<T, StorageError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (answer, answered) = oneshot::channel();
@@ -260,8 +260,8 @@ impl Writer {
 }
 
 fn in_savepoint<T>(
-    connection: &mut Connection,
-    change: impl FnOnce(&Savepoint<'_>) -> Result<T, StorageError>,
+    connection: &Connection,
+    change: impl FnOnce(&Connection) -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
     // A full disk makes SQLite roll the whole transaction back by itself; nothing may run outside of one.
     if connection.is_autocommit() {
@@ -270,23 +270,31 @@ fn in_savepoint<T>(
         ));
     }
     let events = events::count();
-    let result = connection
-        .savepoint()
-        .map_err(StorageError::from)
-        .and_then(|savepoint| {
-            let value = change(&savepoint)?;
-            savepoint.commit()?;
-            Ok(value)
-        });
+    run(connection, "SAVEPOINT change")?;
+    let result = change(connection).and_then(|value| {
+        run(connection, "RELEASE change")?;
+        Ok(value)
+    });
     if result.is_err() {
         events::forget_after(events);
+        // Unless SQLite has rolled it all back.
+        if !connection.is_autocommit() {
+            run(connection, "ROLLBACK TO change")?;
+            run(connection, "RELEASE change")?;
+        }
     }
     result
 }
 
+/// Of the few statements that every change needs: parsed once.
+fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([])?;
+    Ok(())
+}
+
 fn commit_group(connection: &mut Connection, group: Vec<Job>, disk: &Disk, listener: &Listener) {
     let before = connection.total_changes();
-    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    let begun = run(connection, "BEGIN IMMEDIATE");
     let mut full = false;
     let answers: Vec<Answer> = group
         .into_iter()
@@ -298,10 +306,10 @@ fn commit_group(connection: &mut Connection, group: Vec<Job>, disk: &Disk, liste
         .collect();
     // Where one of them has met a full disk, SQLite may have undone them all, and says but that nothing is there to commit.
     let undone = full && connection.is_autocommit();
-    let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+    let committed = begun.and_then(|()| run(connection, "COMMIT"));
     if committed.is_err()
         && !connection.is_autocommit()
-        && let Err(error) = connection.execute_batch("ROLLBACK")
+        && let Err(error) = run(connection, "ROLLBACK")
     {
         tracing::error!(%error, "cannot roll back");
     }
