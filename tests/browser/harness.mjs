@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -51,6 +51,59 @@ export async function until(what, probe) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   assert.fail(`${what}: not within ${PATIENCE} ms; seen last: ${JSON.stringify(seen?.value)}`);
+}
+
+const WIDTHS = [320, 360, 480, 768, 1024, 1200, 1440];
+
+/** What of the page reaches beyond the window or makes a part of it scroll sideways. */
+function overflowing() {
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    // Tables, tabs and code scroll in frames of their own.
+    if (element.closest(".visually-hidden, svg, [hidden], .table-frame, .page-tabs, pre") !== null) continue;
+    const { left, right, width, height } = element.getBoundingClientRect();
+    if (width === 0 || height === 0) continue;
+    const name = `${element.tagName.toLowerCase()}.${element.className} “${element.textContent.slice(0, 30)}”`;
+    if (left < -0.5 || right > innerWidth + 0.5)
+      found.push(`${name}: from ${left} to ${right} of ${innerWidth}`);
+    const { overflowX, textOverflow } = getComputedStyle(element);
+    const cutOnPurpose = textOverflow === "ellipsis" || element.tagName === "INPUT";
+    if (overflowX !== "visible" && !cutOnPurpose && element.scrollWidth > element.clientWidth + 1) {
+      found.push(`${name}: ${element.scrollWidth} wide inside ${element.clientWidth}`);
+    }
+  }
+  return found;
+}
+
+/** That nothing of a screen sticks out, from the narrowest phone to a wide window. */
+export async function fits(person, screen) {
+  const before = person.page.viewportSize();
+  for (const width of WIDTHS) {
+    await person.page.setViewportSize({ width, height: 740 });
+    // The layout of the new width is there with the next frame but one.
+    await person.page.evaluate(
+      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+    );
+    assert.deepEqual(await person.page.evaluate(overflowing), [], `${screen} at ${width} px`);
+  }
+  await person.page.setViewportSize(before);
+}
+
+const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+
+/** That axe finds nothing against a screen as it stands. */
+export async function isAccessible(person, screen) {
+  const loaded = await person.page.evaluate(() => "axe" in window);
+  // Its script comes past the page's Content-Security-Policy, which allows files of the server alone.
+  if (!loaded) await person.page.evaluate(axe);
+  const found = await person.page.evaluate(async () => {
+    const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+    return violations.map(({ id, help, nodes }) => ({
+      rule: `${id}: ${help}`,
+      nodes: nodes.slice(0, 4).map((node) => `${node.target.join(" ")} — ${node.any[0]?.message ?? ""}`),
+    }));
+  });
+  assert.deepEqual(found, [], `axe on ${screen}`);
 }
 
 export class Server {
@@ -181,6 +234,8 @@ export class Person {
       colorScheme: "dark",
       viewport: { width: 1440, height: 900 },
       permissions: ["camera", "microphone"],
+      // What a worker fetches no test sees; those of the worker itself allow it.
+      serviceWorkers: "block",
       ...options,
     });
     person.context.setDefaultTimeout(PATIENCE);
@@ -219,6 +274,27 @@ export class Person {
       .or(page.getByRole("link", { name: "To the rooms" }))
       .first()
       .waitFor();
+    if (address.includes("/#/join/")) await this.enter();
+  }
+
+  /** Accepts the invitation that is on the screen; one that is not good says so. */
+  async enter() {
+    const { page } = this;
+    const enter = page.getByRole("button", { name: "Enter", exact: true });
+    const refused = page.getByText("The invitation did not work");
+    await enter.or(refused).waitFor();
+    if (await refused.isVisible()) return;
+    await enter.click();
+    await page.waitForURL(/#\/room\/\d+$/);
+  }
+
+  /** Signs in on the screen that asks for it. */
+  async signIn(name, password = PASSWORD) {
+    const { page } = this;
+    this.username = name;
+    await page.getByLabel("Username or e-mail").fill(name);
+    await page.getByLabel("Password").fill(password);
+    await page.getByLabel("Password").press("Enter");
   }
 
   /** Asks the API as this person does. */

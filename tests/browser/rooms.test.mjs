@@ -141,18 +141,19 @@ describe("rooms", () => {
 
   it("are renamed by their owner, and by nobody else", async () => {
     await item(anna, /Garden/).click();
-    await anna.page.getByRole("button", { name: "Rename" }).click();
+    await anna.page.getByRole("button", { name: "Edit the room" }).click();
     await anna.page.getByLabel("Room name").fill("Orchard");
     await anna.page.getByRole("button", { name: "Save" }).click();
     await anna.page.getByRole("heading", { name: "Orchard", exact: true }).waitFor();
     await boris.page.reload();
     await item(boris, /Orchard/).click();
     await boris.page.getByRole("button", { name: "Leave the room" }).waitFor();
-    assert.equal(await boris.page.getByRole("button", { name: "Rename" }).count(), 0);
+    assert.equal(await boris.page.getByRole("button", { name: "Edit the room" }).count(), 0);
   });
 
   it("close before one whom the owner removes", async () => {
-    await anna.page.getByRole("button", { name: "Remove boris from the room" }).click();
+    await anna.page.getByRole("button", { name: "Actions for boris" }).click();
+    await anna.page.getByRole("menuitem", { name: "Remove from the room" }).click();
     await anna.page.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
     await anna.page.getByText("1 member").first().waitFor();
     await boris.page.getByText("There is no such room here").waitFor();
@@ -161,6 +162,8 @@ describe("rooms", () => {
 
   it("are left by a member", async () => {
     await boris.page.goto(await anna.invitationLink());
+    await boris.page.getByText("anna invites you to").waitFor();
+    await boris.enter();
     await boris.page.getByRole("heading", { name: "Orchard", exact: true }).waitFor();
     await boris.page.getByRole("button", { name: "Leave the room" }).click();
     await boris.page.getByRole("dialog").getByRole("button", { name: "Leave", exact: true }).click();

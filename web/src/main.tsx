@@ -2,6 +2,7 @@
 
 import { render } from "preact";
 import { App } from "./app";
+import { startWorker } from "./state/push";
 import { api, loadServerConfig, session, setSession } from "./state/session";
 import { report } from "./state/toasts";
 import "./styles/tokens.css";
@@ -11,6 +12,7 @@ import "./styles/chat.css";
 import "./styles/call.css";
 
 void loadServerConfig();
+if (import.meta.env.PROD) startWorker();
 
 const remembered = session.peek();
 if (remembered !== null) {

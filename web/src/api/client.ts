@@ -4,8 +4,10 @@
 import type {
   Account,
   Allocation,
+  AuditEntry,
   Ban,
   Device,
+  Found,
   Invitation,
   InvitationPreview,
   ListedInvitation,
@@ -249,6 +251,16 @@ export function createApi(access: Access) {
     mentions: (before?: number) =>
       request<Window>("GET", `/api/mentions/?${query(before === undefined ? {} : { before })}`),
 
+    search: (text: string, room?: number, before?: number) =>
+      request<Found>(
+        "GET",
+        `/api/search/?${query({
+          q: text,
+          ...(room === undefined ? {} : { room }),
+          ...(before === undefined ? {} : { before }),
+        })}`,
+      ),
+
     upload: (file: File, onProgress: (part: number) => void, signal: AbortSignal) =>
       send<StoredFile>("POST", "/api/files/upload/", form("file", file), { onProgress, signal }),
 
@@ -266,6 +278,11 @@ export function createApi(access: Access) {
       request<void>("DELETE", `/api/admin/relay/allocations/${encodeURIComponent(id)}/`),
     relayUsage: (month: string) =>
       request<RelayUsage[]>("GET", `/api/admin/relay/usage/?${query({ month })}`),
+    audit: (before?: number) =>
+      request<{ results: AuditEntry[]; has_more_before: boolean }>(
+        "GET",
+        `/api/admin/audit/?${query({ limit: 50, ...(before === undefined ? {} : { before }) })}`,
+      ),
     makeResetLink: (userId: number) => request<ResetLink>("POST", `/api/admin/users/${userId}/reset-link/`),
   };
 }

@@ -11,6 +11,8 @@ const MAX_DELAY_MS = 15_000;
 /** Silence after which the line is tested, and the wait for an answer to the test. */
 const PING_AFTER_MS = 20_000;
 const PONG_WITHIN_MS = 10_000;
+/** The same where the browser itself says that there is no network. */
+const PONG_WITHIN_OFFLINE_MS = 2_000;
 /** A line that held for so long was a good one: the next tries begin soon. */
 const GOOD_AFTER_MS = 5_000;
 
@@ -48,6 +50,7 @@ export class Socket<Frame> {
   ) {
     this.heartbeat = setInterval(() => this.beat(), 5_000);
     window.addEventListener("online", this.reconnectNow);
+    window.addEventListener("offline", this.suspect);
     this.connect();
   }
 
@@ -63,6 +66,7 @@ export class Socket<Frame> {
     clearInterval(this.heartbeat);
     clearTimeout(this.retry);
     window.removeEventListener("online", this.reconnectNow);
+    window.removeEventListener("offline", this.suspect);
     this.drop();
   }
 
@@ -124,6 +128,14 @@ export class Socket<Frame> {
       this.send("ping");
     }
   }
+
+  /** Without a network the line is dead most likely; one to this very machine may live on. */
+  private readonly suspect = (): void => {
+    if (this.ws?.readyState !== WebSocket.OPEN) return;
+    this.pingedAt = Date.now() - (PONG_WITHIN_MS - PONG_WITHIN_OFFLINE_MS);
+    this.send("ping");
+    setTimeout(() => this.beat(), PONG_WITHIN_OFFLINE_MS + 100);
+  };
 
   private readonly reconnectNow = (): void => {
     if (this.closed) return;

@@ -148,6 +148,16 @@ export interface Window {
   has_more_after: boolean;
 }
 
+/** A message, and the part of its text in which something was found. */
+export type Hit = Message & { excerpt: { text: string; is_match: boolean }[] };
+
+export interface Found {
+  /** Newest first. */
+  results: Hit[];
+  /** Where the search goes on; `null`: that was all. */
+  next_before: number | null;
+}
+
 export interface Session {
   token: string;
   user: Me;
@@ -226,6 +236,23 @@ export interface RelayUsage {
   /** How long allocations lived, all together. */
   seconds: number;
   allocations: number;
+}
+
+/** Somebody or something, as it was called then. */
+interface Named {
+  kind: string;
+  id: number | null;
+  name: string;
+}
+
+/** What was done over others (docs/audit.md). */
+export interface AuditEntry {
+  id: number;
+  created_at: string;
+  actor: Named;
+  action: string;
+  target: Named;
+  address: string | null;
 }
 
 export interface ResetLink {

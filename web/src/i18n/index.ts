@@ -33,12 +33,29 @@ const formats = computed(() => ({
   dayOfYear: new Intl.DateTimeFormat(language.value, { day: "numeric", month: "long", year: "numeric" }),
   full: new Intl.DateTimeFormat(language.value, { dateStyle: "long", timeStyle: "short" }),
   short: new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }),
+  month: new Intl.DateTimeFormat(language.value, { month: "long", year: "numeric", timeZone: "UTC" }),
   number: new Intl.NumberFormat(language.value, { maximumFractionDigits: 1 }),
 }));
 
 export const formatTime = (date: Date): string => formats.value.time.format(date);
 export const formatShort = (date: Date): string => formats.value.short.format(date);
 export const formatNumber = (value: number): string => formats.value.number.format(value);
+
+/** `YYYY-MM` as a month of a year. */
+export const formatMonth = (month: string): string =>
+  formats.value.month.format(new Date(`${month}-01T00:00:00Z`));
+
+/** Seconds in the two largest units that say something. */
+export function formatLength(seconds: number): string {
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  if (hours > 0) return t("length_hours", { hours, minutes });
+  return minutes > 0
+    ? t("length_minutes", { minutes })
+    : t("length_seconds", { seconds: Math.floor(seconds) });
+}
+
+/** Whether there is a text for what only the running program knows. */
+export const hasKey = (key: string): key is Key => key in CATALOGUES.en;
 
 /** Bytes in a unit that a person reads. */
 export function formatSize(bytes: number): string {

@@ -15,7 +15,7 @@ import { Icon } from "../ui/icons";
 import { wide } from "../ui/width";
 import { CallArea } from "./call";
 import { ChatView } from "./chat/view";
-import { Details } from "./details";
+import { Details } from "./details/about";
 import { RoomAvatar, roomTitle } from "./sidebar";
 
 export function RoomScreen({ id, message }: { id: number; message: number | null }): JSX.Element {

@@ -11,7 +11,7 @@ import { avatarOf, nameOf } from "../state/people";
 import { loadMoreRooms, moreRooms, putRoom, refreshRooms, roomsState, sortedRooms } from "../state/rooms";
 import { api, me, serverConfig, signOut } from "../state/session";
 import { explain, report } from "../state/toasts";
-import { Avatar, Dialog, Empty, Field, IconButton, LanguageSwitch, Spinner } from "../ui/components";
+import { Avatar, Dialog, Empty, Field, IconButton, Spinner } from "../ui/components";
 import { Icon, type IconName } from "../ui/icons";
 
 /** A direct room is called by the name of the other person. */
@@ -31,6 +31,7 @@ export function Sidebar(): JSX.Element {
         </h1>
         <IconButton icon="plus" label={t("new_room")} onClick={() => setCreating(true)} />
       </header>
+      <Places />
       <RoomList onCreate={() => setCreating(true)} />
       <SidebarFoot />
       {creating && <NewRoom onClose={() => setCreating(false)} />}
@@ -38,16 +39,45 @@ export function Sidebar(): JSX.Element {
   );
 }
 
+/** What is not a room. */
+function Places(): JSX.Element {
+  const here = route.value.name;
+  const places = [
+    { name: "search", icon: "search", text: t("search") },
+    { name: "mentions", icon: "at", text: t("mentions") },
+    { name: "explore", icon: "compass", text: t("explore") },
+    ...(me().is_admin ? ([{ name: "admin", icon: "admin", text: t("admin") }] as const) : []),
+  ] as const;
+  return (
+    <nav class="places" aria-label={t("places")}>
+      {places.map(({ name, icon, text }) => (
+        <a key={name} href={`#/${name}`} aria-current={here === name ? "page" : undefined}>
+          <Icon name={icon} />
+          <span class="ellipsis">{text}</span>
+        </a>
+      ))}
+    </nav>
+  );
+}
+
 function SidebarFoot(): JSX.Element {
   const user = me();
   return (
     <footer class="sidebar-foot">
-      <Avatar name={nameOf(user)} seed={user.username} src={user.avatar_url} />
-      <span class="who">
-        <span class="who-name">{nameOf(user)}</span>
-        {user.is_admin && <span class="who-note">{t("administrator")}</span>}
-      </span>
-      <LanguageSwitch />
+      <a
+        class="row action me"
+        href="#/settings"
+        title={t("settings")}
+        aria-current={route.value.name === "settings" ? "page" : undefined}
+      >
+        <Avatar name={nameOf(user)} seed={user.username} src={user.avatar_url} />
+        <span class="who">
+          <span class="who-name">{nameOf(user)}</span>
+          <span class="who-note">{user.is_admin ? t("administrator") : `@${user.username}`}</span>
+        </span>
+        <Icon name="settings" />
+        <span class="visually-hidden">{t("settings")}</span>
+      </a>
       <IconButton icon="signOut" label={t("sign_out")} onClick={() => signOut().catch(report)} />
     </footer>
   );

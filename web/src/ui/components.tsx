@@ -212,7 +212,7 @@ export function LanguageSwitch({ short = true }: { short?: boolean }): JSX.Eleme
       options={(Object.keys(LANGUAGES) as Language[]).map((code) => ({
         value: code,
         text: short ? code.toUpperCase() : LANGUAGES[code],
-        label: LANGUAGES[code],
+        ...(short ? { label: `${code.toUpperCase()} ${LANGUAGES[code]}` } : {}),
         lang: code,
       }))}
       onChange={setLanguage}

@@ -163,13 +163,9 @@ export function Quoted({ reply, onOpen }: { reply: Reply; onOpen?: (id: number) 
   }
   const { author, id } = reply;
   return (
-    <button
-      type="button"
-      class="quoted"
-      aria-label={t("go_to_answered", { name: nameOf(author) })}
-      onClick={() => onOpen?.(id)}
-    >
+    <button type="button" class="quoted" title={t("go_to_answered")} onClick={() => onOpen?.(id)}>
       <Icon name="reply" small />
+      <span class="visually-hidden">{t("answers")} </span>
       <strong class="ellipsis">{nameOf(author)}</strong>
       <span class="ellipsis">{reply.excerpt.replace(/\s+/g, " ") || t("attachment")}</span>
     </button>
@@ -182,18 +178,16 @@ function Reactions({ message, chat }: { message: Message; chat: Chat }): JSX.Ele
     <ul class="reactions">
       {message.reactions.map(({ emoji, user_ids: users }) => {
         const names = users.map((id) => (id === myId ? t("you_alone") : nameOf(person(id) ?? SOMEBODY)));
-        const label = t("reaction_by", { emoji, names: names.join(", ") });
+        const who = t("reacted_by", { names: names.join(", ") });
         return (
           <li key={emoji}>
             <button
               type="button"
               aria-pressed={users.includes(myId)}
-              aria-label={label}
-              title={label}
+              title={who}
               onClick={() => void chat.react(message, emoji)}
             >
-              <span>{emoji}</span>
-              <span>{users.length}</span>
+              <span>{emoji}</span> <span>{users.length}</span> <span class="visually-hidden">{who}</span>
             </button>
           </li>
         );

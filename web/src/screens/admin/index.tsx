@@ -1,0 +1,32 @@
+// What administrators see and do: the relay as it runs, what it carried, and what was done over others.
+
+import type { JSX } from "preact";
+import { type Key, t } from "../../i18n";
+import { Page } from "../page";
+import { Audit } from "./audit";
+import { Relay } from "./relay";
+import { Usage } from "./usage";
+
+const PARTS: Record<string, { text: Key; Screen: () => JSX.Element }> = {
+  "": { text: "relay", Screen: Relay },
+  usage: { text: "usage", Screen: Usage },
+  audit: { text: "audit", Screen: Audit },
+};
+
+export function AdminScreen({ part }: { part: string }): JSX.Element {
+  const here = part in PARTS ? part : "";
+  const Screen = PARTS[here]?.Screen ?? Relay;
+  return (
+    <Page
+      title={t("administration")}
+      broad
+      tabs={Object.entries(PARTS).map(([name, { text }]) => ({
+        href: name === "" ? "#/admin" : `#/admin/${name}`,
+        text: t(text),
+        here: name === here,
+      }))}
+    >
+      <Screen />
+    </Page>
+  );
+}
