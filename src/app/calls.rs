@@ -18,6 +18,21 @@ impl App {
         Ok(self.hub.call_state(room))
     }
 
+    /// Tells those who are in the call, and the user's other devices, which ring, that he does not come.
+    pub async fn decline_call(&self, user: &User, room: RoomId) -> Result<()> {
+        self.taking_part(user, room).await?;
+        let call = self.hub.call_state(room);
+        let mut told: Vec<UserId> = call.active().map(|member| member.user_id).collect();
+        // Nobody calls any more, or he has come with another device.
+        if told.is_empty() || told.contains(&user.id) {
+            return Ok(());
+        }
+        told.push(user.id);
+        let declined = wire::call_declined(room, user.id, &user.username);
+        self.hub.notify(told, declined.anywhere());
+        Ok(())
+    }
+
     /// Passes a description or a candidate to its target. Who sent it is what the server knows, not what it says.
     pub fn pass_signal(
         &self,

@@ -26,6 +26,7 @@ pub fn routes() -> Routes {
         routes![add_participant],
         routes![remove_participant],
         routes![call_state],
+        routes![decline_call],
         routes![mute, unmute],
     ]
 }
@@ -244,6 +245,17 @@ pub async fn remove_participant(
 pub async fn call_state(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
     let state = edge.app.call_state(&by.user, room).await?;
     Ok(Json(CallStateJson::from(&state)).into_response())
+}
+
+/// Says that one does not come to the call, to those who are in it and to one's own other devices.
+#[utoipa::path(post, path = "/api/rooms/{room}/decline-call/", responses((status = 204), refused::InRoom))]
+pub async fn decline_call(
+    edge: State,
+    Writing(by): Writing,
+    Id(room): Id,
+) -> ApiResult<StatusCode> {
+    edge.app.decline_call(&by.user, room).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -196,6 +196,13 @@ pub fn room_presence(room: RoomId, active: &[String]) -> Outgoing {
     )
 }
 
+pub fn call_declined(room: RoomId, user: UserId, username: &str) -> Outgoing {
+    flat(
+        "call_declined",
+        json!({"room_id": room, "user_id": user, "username": username}),
+    )
+}
+
 /// The data as sent, but for who sent it.
 pub fn signal(signal: &Signal, from: UserId, username: &str) -> Outgoing {
     let (id, name) = (to_raw_value(&from), to_raw_value(username));

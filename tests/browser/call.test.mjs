@@ -124,9 +124,9 @@ describe("two people", () => {
   });
 
   it("see in the list of rooms who is in the call, and join", async () => {
-    await anna.page.getByRole("button", { name: "Video call" }).click();
+    await anna.enterCall("Video call");
     await boris.page.getByRole("navigation", { name: "Rooms" }).getByText("anna").waitFor();
-    await boris.page.getByRole("button", { name: "Video call" }).click();
+    await boris.enterCall("Video call");
     for (const person of people) {
       await until(`${person.username} is connected`, async () => {
         const value = await readStats(person);

@@ -339,6 +339,13 @@ export class Person {
     await page.getByRole("heading", { name, exact: true }).waitFor();
   }
 
+  /** Presses a button that leads to a call ("Voice call", "Video call", "Join"), and enters. */
+  async enterCall(button, page = this.page) {
+    await page.getByRole("button", { name: button, exact: true }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Join the call" }).click();
+    await page.getByRole("region", { name: "Call" }).waitFor();
+  }
+
   /** The link as the dialog shows it. */
   async invitationLink() {
     const { page } = this;

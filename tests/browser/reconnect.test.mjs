@@ -60,8 +60,8 @@ describe("a call", () => {
     await anna.makeRoom("Garden");
     link = await anna.invitationLink();
     await boris.register("boris", link);
-    await anna.page.getByRole("button", { name: "Video call" }).click();
-    await boris.page.getByRole("button", { name: "Video call" }).click();
+    await anna.enterCall("Video call");
+    await boris.enterCall("Video call");
     await Promise.all([seesMovement(anna), seesMovement(boris)]);
     // Not by way of the server that is going to be killed.
     for (const person of [anna, boris]) await person.page.locator('.tile[data-link="direct"]').waitFor();
@@ -90,7 +90,7 @@ describe("a call", () => {
   it("takes back one who has reloaded the page", async () => {
     await boris.page.reload();
     await anna.page.locator(".tile", { hasText: "boris" }).waitFor({ state: "detached" });
-    await boris.page.getByRole("button", { name: "Video call" }).click();
+    await boris.enterCall("Video call");
     await Promise.all([seesMovement(anna), seesMovement(boris)]);
     assert.deepEqual(await connections(anna), ["closed", "connected"]);
   });
@@ -98,7 +98,7 @@ describe("a call", () => {
   it("moves with its user to another window", async () => {
     const second = await boris.context.newPage();
     await second.goto(boris.page.url());
-    await second.getByRole("button", { name: "Voice call" }).click();
+    await boris.enterCall("Voice call", second);
     await boris.page.getByText("The call goes on in another window").waitFor();
     const tile = anna.page.locator(".tile", { hasText: "boris" });
     await tile.getByText("camera off").waitFor();
@@ -114,14 +114,17 @@ describe("a call", () => {
   });
 
   it("lets a third listen whose microphone is refused, and says why", async () => {
-    await boris.page.getByRole("button", { name: "Voice call" }).click();
+    await boris.enterCall("Voice call");
     const vera = await Person.arrive(browser, server);
     await vera.context.addInitScript(keepConnections);
     await vera.context.addInitScript(refuseMedia);
     await vera.register("vera", link);
     await vera.page.getByRole("button", { name: "Video call" }).click();
-    await vera.page.getByText("The microphone is not allowed.").waitFor();
-    await vera.page.getByText("The camera is not allowed.").waitFor();
+    const before = vera.page.getByRole("dialog");
+    await before.getByText("The microphone is not allowed.").waitFor();
+    await before.getByText("The camera is not allowed.").waitFor();
+    await before.getByText("press the sign beside the address").first().waitFor();
+    await before.getByRole("button", { name: "Join the call" }).click();
     await seesMovement(vera);
     for (const person of [anna, boris, vera]) {
       await until(`${person.username} is connected to both others`, async () => {

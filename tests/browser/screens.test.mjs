@@ -3,24 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { fits, launch, Person, Server, until } from "./harness.mjs";
-
-const WIDE = { width: 1440, height: 900 };
-const NARROW = { width: 360, height: 740 };
-
-async function pictures(person, screen) {
-  for (const [name, size] of [
-    ["wide", WIDE],
-    ["narrow", NARROW],
-  ]) {
-    await person.page.setViewportSize(size);
-    await person.page.mouse.move(0, 0);
-    await person.page.evaluate(
-      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
-    );
-    await person.screenshot(`${screen}-${name}`);
-  }
-  await person.page.setViewportSize(WIDE);
-}
+import { NARROW, pictures, WIDE } from "./look.mjs";
 
 describe("screens", () => {
   let server;
@@ -75,7 +58,7 @@ describe("screens", () => {
     await anna.page.getByRole("button", { name: "Unpin", exact: true }).waitFor();
     await anna.page.goto("/#/");
     await boris.say("Is anybody there?");
-    await boris.page.getByRole("button", { name: "Voice call" }).click();
+    await boris.enterCall("Voice call");
     const item = anna.page.getByRole("link", { name: /Family/ });
     await item.getByText("boris").waitFor();
     await anna.page.reload();
@@ -117,8 +100,8 @@ describe("screens", () => {
   });
 
   it("a call", async () => {
-    await anna.page.getByRole("button", { name: "Video call" }).click();
-    await boris.page.getByRole("button", { name: "Video call" }).click();
+    await anna.enterCall("Video call");
+    await boris.enterCall("Video call");
     for (const person of [anna, boris]) {
       await until(`${person.username} sees both pictures`, async () => {
         const value = await person.page.evaluate(() =>

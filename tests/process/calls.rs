@@ -197,6 +197,46 @@ async fn a_second_tab_takes_the_call_over() {
     assert_eq!(new.next_of("offer").await["data"]["from_user_id"], bob.id);
 }
 
+#[tokio::test]
+async fn who_declines_is_heard_by_the_caller_and_by_his_own_devices() {
+    let server = Server::start(&[]);
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let eve = server.user("eve").await;
+    let room = ann.room_with(&[&bob, &eve]).await;
+    let decline = format!("/api/rooms/{room}/decline-call/");
+    let mut news = Vec::new();
+    for user in [&ann, &bob, &eve] {
+        let mut socket = user.socket("/ws/notifications/").await;
+        socket.is_silent().await;
+        news.push(socket);
+    }
+    let [of_ann, of_bob, of_eve] = news.as_mut_slice() else {
+        unreachable!()
+    };
+    // Nobody calls yet.
+    assert_eq!(bob.post(&decline, json!({})).await.0, 204);
+    of_ann.is_silent().await;
+
+    let mut call = ann.socket(&format!("/ws/call/{room}/")).await;
+    call.send(json!({"type": "join_call"})).await;
+    for socket in [&mut *of_ann, &mut *of_bob, &mut *of_eve] {
+        socket.next_of("room_presence_update").await;
+    }
+    assert_eq!(bob.post(&decline, json!({})).await.0, 204);
+    let declined =
+        json!({"type": "call_declined", "room_id": room, "user_id": bob.id, "username": "bob"});
+    assert_eq!(of_ann.next().await, declined);
+    assert_eq!(of_bob.next().await, declined);
+    of_eve.is_silent().await;
+
+    // Who has come with one device does not decline with another.
+    assert_eq!(ann.post(&decline, json!({})).await.0, 204);
+    of_ann.is_silent().await;
+    let outsider = server.user("outsider").await;
+    assert_eq!(outsider.post(&decline, json!({})).await.0, 403);
+}
+
 /// The other side neither closes nor answers, as one whose network is gone.
 #[tokio::test]
 async fn who_falls_silent_leaves_the_call() {

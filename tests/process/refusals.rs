@@ -58,6 +58,7 @@ async fn what_a_stranger_to_a_room_may_not_do() {
                 denied,
             ),
             ("GET", rooms("call-state/"), json!({}), 403, denied),
+            ("POST", rooms("decline-call/"), json!({}), 403, denied),
             ("POST", rooms("invite/"), json!({}), 403, denied),
             ("GET", rooms("messages/"), json!({}), 403, denied),
             ("GET", path.clone(), json!({}), 403, denied),
@@ -373,6 +374,7 @@ async fn without_a_token_there_is_nothing() {
         ("POST", "/api/rooms/{room}/add-participant/"),
         ("POST", "/api/rooms/{room}/remove-participant/"),
         ("GET", "/api/rooms/{room}/call-state/"),
+        ("POST", "/api/rooms/{room}/decline-call/"),
         ("POST", "/api/rooms/{room}/invite/"),
         (
             "GET",

@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import { t } from "./i18n";
 import { type Route, route } from "./router";
 import { AuthScreen } from "./screens/auth";
-import { CallBar, CallSound } from "./screens/call";
+import { CallBar, CallLayer } from "./screens/call";
 import { ExploreScreen } from "./screens/explore";
 import { MentionsScreen, SearchScreen } from "./screens/found";
 import { JoinScreen } from "./screens/join";
@@ -42,7 +42,7 @@ function Shell(): JSX.Element {
       <main class="main">
         <Open where={where} />
       </main>
-      <CallSound />
+      <CallLayer />
     </div>
   );
 }

@@ -271,6 +271,7 @@ export function createApi(access: Access) {
     setPushSettings: (settings: Partial<PushSettings>) =>
       request<PushSettings>("PATCH", "/api/push/settings/", settings),
 
+    declineCall: (room: number) => request<void>("POST", `/api/rooms/${room}/decline-call/`),
     turnCredentials: () => request<TurnCredentials>("GET", "/api/turn/credentials/"),
 
     allocations: () => request<Allocation[]>("GET", "/api/admin/relay/allocations/"),

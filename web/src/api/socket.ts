@@ -13,6 +13,8 @@ const PING_AFTER_MS = 20_000;
 const PONG_WITHIN_MS = 10_000;
 /** The same where the browser itself says that there is no network. */
 const PONG_WITHIN_OFFLINE_MS = 2_000;
+/** The same where somebody has reason to believe that the line is dead. */
+const PROBE_WITHIN_MS = 4_000;
 /** A line that held for so long was a good one: the next tries begin soon. */
 const GOOD_AFTER_MS = 5_000;
 
@@ -48,7 +50,7 @@ export class Socket<Frame> {
     private readonly token: string,
     private readonly handlers: SocketHandlers<Frame>,
   ) {
-    this.heartbeat = setInterval(() => this.beat(), 5_000);
+    this.heartbeat = setInterval(() => this.beat(), 2_000);
     window.addEventListener("online", this.reconnectNow);
     window.addEventListener("offline", this.suspect);
     this.connect();
@@ -103,6 +105,13 @@ export class Socket<Frame> {
       }
       this.retry = setTimeout(() => this.connect(), backoff(this.attempt++));
     };
+  }
+
+  /** Somebody has reason to believe that the line is dead: it has to answer soon. */
+  probe(): void {
+    if (this.pingedAt !== 0 || !this.connected.peek()) return;
+    this.pingedAt = Date.now() - PONG_WITHIN_MS + PROBE_WITHIN_MS;
+    this.send("ping");
   }
 
   private drop(): void {

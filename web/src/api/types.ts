@@ -306,6 +306,7 @@ export type LiveFrame =
       }>;
     }
   | { type: "room_presence_update"; data: { room_id: number; active_participants: string[] } }
+  | { type: "call_declined"; data: { room_id: number; user_id: number; username: string } }
   | { type: "error"; detail: string; code: string; data?: { room_id: number } };
 
 /** What peers send each other through the server, told apart by who sent it. */
@@ -325,4 +326,5 @@ export type CallFrame =
       type: "ice_candidate";
       data: { from_user_id: number; from_username: string; candidate: RTCIceCandidateInit };
     }
+  | { type: "request_mic"; data: { from_user_id: number; from_username: string } }
   | { type: "error"; detail: string; code: string };

@@ -1,75 +1,100 @@
-// A call as the screens see it: a list of the others with their streams, and one's own microphone and camera. That
-// media goes from each to each (a mesh) is known here and in `peer.ts` alone.
+// A call as the screens see it: a list of the others with their streams, and one's own side. That media goes from
+// each to each (a mesh) is known here and in the files that only this one uses.
 
-import { batch, signal } from "@preact/signals";
-import type { Socket } from "../api/socket";
+import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { CallFrame, TurnCredentials } from "../api/types";
-import { type MediaProblem, openDevice } from "./media";
-import { type MediaState, Peer, type Tracks } from "./peer";
-import type { Link } from "./stats";
+import { choices } from "./choices";
+import type { LocalMedia } from "./local";
+import { watchNetwork } from "./network";
+import { Peer } from "./peer";
+import type { Streams } from "./senders";
+import { SpeakerWatch } from "./speakers";
+import type { Link, Quality } from "./stats";
+import type { MediaState } from "./told";
 
 export interface RemoteParticipant {
   id: number;
   username: string;
   stream: MediaStream | null;
+  /** A shared screen, with its sound if there is any. */
+  screen: MediaStream | null;
   audio: boolean;
   video: boolean;
+  hand: boolean;
   link: Link;
+  /** `null` until it is known. */
+  quality: Quality | null;
 }
-
-/** `none`: there is no such device in this call (`problem` says why), though one may try again. */
-export type DeviceState = "on" | "off" | "none";
 
 export type EndReason = "left" | "forbidden" | "taken_over" | "no_relay_credentials";
 
+/** The way to the server, which comes back by itself when it is lost. */
+export interface Line {
+  readonly connected: ReadonlySignal<boolean>;
+  send: (type: string, data?: object) => boolean;
+  /** Finds out soon whether the line still holds. */
+  probe: () => void;
+  close: () => void;
+}
+
 export interface CallOptions {
   myId: number;
-  video: boolean;
-  openSocket: (handlers: {
+  media: LocalMedia;
+  openLine: (handlers: {
     onOpen: () => void;
     onFrame: (frame: CallFrame) => void;
     onForbidden: () => void;
-  }) => Socket<CallFrame>;
+  }) => Line;
   credentials: () => Promise<TurnCredentials>;
-  onProblem: (kind: "audio" | "video", problem: MediaProblem) => void;
+  onHand: (username: string) => void;
   onEnd: (reason: EndReason) => void;
 }
 
 const TICK_MS = 2_000;
 const RENEW_RETRY_MS = 30_000;
-/** The server says that someone left, yet media flows: so long they have to come back on a new line. */
+/** The server says that someone left, yet nobody said good-bye: so long they have to come back on a new line. */
 const RETURN_MS = 20_000;
+/** When no media flows either. */
+const RETURN_LOST_MS = 6_000;
 
 interface Member {
   username: string;
   peer: Peer;
-  leaving: ReturnType<typeof setTimeout> | undefined;
+  hand: boolean;
+  /** When the server said that they left, in `Date.now()` milliseconds; 0: they have not. */
+  leftAt: number;
 }
 
 export class Call {
   readonly participants = signal<readonly RemoteParticipant[]>([]);
-  readonly audio = signal<DeviceState>("none");
-  readonly video = signal<DeviceState>("none");
-  /** What one's own tile shows. */
-  readonly localVideo = signal<MediaStream | null>(null);
   readonly state = signal<"joining" | "joined" | "reconnecting" | "ended">("joining");
+  /** Whose voice is heard now, oneself included. */
+  readonly speaking: ReadonlySignal<ReadonlySet<number>>;
+  readonly hand = signal(false);
+  /** Who has asked one to speak. */
+  readonly askedBy = signal<string | null>(null);
+  readonly media: LocalMedia;
 
   private readonly members = new Map<number, Member>();
-  private readonly tracks: Tracks = { audio: null, video: null };
-  private readonly stream = new MediaStream();
-  private socket: Socket<CallFrame> | null = null;
+  private readonly streams: Streams = { main: new MediaStream(), screen: new MediaStream() };
+  private readonly speakers: SpeakerWatch;
+  private line: Line | null = null;
   private iceServers: RTCIceServer[] = [];
   /** When to ask for new credentials, at half of their life, in `Date.now()` milliseconds. */
   private renewAt = 0;
   private ticker: ReturnType<typeof setInterval> | undefined;
-  private switching = new Set<"audio" | "video">();
+  /** The network is another one: what was agreed on leads nowhere. */
+  private moved = false;
+  private readonly stops: (() => void)[] = [];
 
-  constructor(private readonly options: CallOptions) {}
+  constructor(private readonly options: CallOptions) {
+    this.media = options.media;
+    this.speakers = new SpeakerWatch(() => this.levels());
+    this.speaking = this.speakers.speaking;
+  }
 
   async start(): Promise<void> {
-    await this.enable("audio");
-    if (this.options.video) await this.enable("video");
-    if (this.ended) return this.stopTracks();
+    const { media } = this;
     try {
       await this.renewCredentials();
     } catch {
@@ -77,75 +102,50 @@ export class Call {
       return;
     }
     if (this.ended) return;
+    media.onChange = () => this.applyTracks();
     this.ticker = setInterval(() => this.tick(), TICK_MS);
-    this.socket = this.options.openSocket({
-      onOpen: () => this.socket?.send("join_call"),
+    this.line = this.options.openLine({
+      onOpen: () => this.line?.send("join_call"),
       onFrame: (frame) => this.receive(frame),
       onForbidden: () => this.end("forbidden"),
     });
-    this.socket.connected.subscribe((connected) => {
-      if (!connected && this.state.peek() === "joined") this.state.value = "reconnecting";
-    });
+    // Whoever closes the page leaves, and is not waited for.
+    const leave = (event: PageTransitionEvent) => {
+      if (!event.persisted) this.leave();
+    };
+    window.addEventListener("pagehide", leave);
+    this.stops.push(
+      () => window.removeEventListener("pagehide", leave),
+      this.line.connected.subscribe((connected) => {
+        if (!connected && this.state.peek() === "joined") this.state.value = "reconnecting";
+      }),
+      watchNetwork(() => this.networkChanged()),
+      computed(() => choices.value.saver).subscribe(() => this.applyTracks()),
+    );
   }
 
   leave(): void {
-    this.socket?.send("leave_call");
+    this.line?.send("leave_call");
     this.end("left");
   }
 
-  async toggleAudio(): Promise<void> {
-    const { audio } = this.tracks;
-    if (audio === null) return this.enable("audio");
-    // The microphone stays open, so that speaking again is instant.
-    audio.enabled = !audio.enabled;
-    this.audio.value = audio.enabled ? "on" : "off";
+  raiseHand(up: boolean): void {
+    this.hand.value = up;
     this.announce();
   }
 
-  async toggleVideo(): Promise<void> {
-    if (this.tracks.video === null) return this.enable("video");
-    // The camera is let go, so that its lamp goes out.
-    this.release("video", "off");
-    await this.applyTracks();
+  /** Asks a participant to speak, which the server lets the owner of the room do. */
+  askToSpeak(id: number): boolean {
+    return this.line?.send("request_mic", { target_user_id: id }) ?? false;
   }
 
   private get ended(): boolean {
     return this.state.peek() === "ended";
   }
 
-  private async enable(kind: "audio" | "video"): Promise<void> {
-    if (this.switching.has(kind)) return;
-    this.switching.add(kind);
-    const { track, problem } = await openDevice(kind);
-    this.switching.delete(kind);
-    if (problem !== null && !this.ended) this.options.onProblem(kind, problem);
-    if (track === null) return;
-    if (this.ended) return track.stop();
-    track.onended = () => {
-      this.release(kind, "none");
-      this.options.onProblem(kind, "missing");
-      void this.applyTracks();
-    };
-    this.tracks[kind] = track;
-    if (kind === "video") this.localVideo.value = new MediaStream([track]);
-    this[kind].value = "on";
-    await this.applyTracks();
-  }
-
-  private release(kind: "audio" | "video", state: DeviceState): void {
-    const track = this.tracks[kind];
-    if (track !== null) {
-      track.onended = null;
-      track.stop();
-    }
-    this.tracks[kind] = null;
-    if (kind === "video") this.localVideo.value = null;
-    this[kind].value = state;
-  }
-
-  private async applyTracks(): Promise<void> {
+  private applyTracks(): void {
     this.announce();
-    await Promise.all([...this.members.values()].map(({ peer }) => peer.applyTracks()));
+    for (const { peer } of this.members.values()) void peer.applyTracks();
   }
 
   private announce(): void {
@@ -153,7 +153,23 @@ export class Call {
   }
 
   private mediaState(): MediaState {
-    return { audio: this.audio.peek() === "on", video: this.video.peek() === "on" };
+    const { media } = this;
+    return {
+      audio: media.tracks.audio !== null && media.speaking,
+      video: media.video.peek() === "on",
+      screen: media.screen.peek() !== null,
+      screenStream: this.streams.screen.id,
+      hand: this.hand.peek(),
+      saver: choices.peek().saver,
+    };
+  }
+
+  private levels(): Map<number, number> {
+    const levels = new Map<number, number>();
+    const { meter, speaking } = this.media;
+    levels.set(this.options.myId, speaking ? (meter.peek()?.effective() ?? 0) : 0);
+    for (const [id, { peer }] of this.members) levels.set(id, peer.level());
+    return levels;
   }
 
   private receive(frame: CallFrame): void {
@@ -179,6 +195,9 @@ export class Call {
         this.signalled(id, username, { type: frame.type, candidate });
         break;
       }
+      case "request_mic":
+        if (!this.media.speaking) this.askedBy.value = frame.data.from_username;
+        break;
       case "error":
         if (frame.code === "call_taken_over") this.end("taken_over");
         break;
@@ -199,13 +218,14 @@ export class Call {
         const known = this.members.get(id);
         if (known === undefined) this.add(id, username);
         else {
-          this.stay(known);
+          known.leftAt = 0;
           // What either side said while our line was down is lost.
           if (returned) known.peer.resync();
         }
       }
       for (const id of this.members.keys()) if (!active.has(id)) this.left(id);
     });
+    if (this.moved) this.lookForNewWays();
   }
 
   private joined(id: number, username: string): void {
@@ -213,22 +233,17 @@ export class Call {
     const known = this.members.get(id);
     if (known === undefined) this.add(id, username);
     else {
-      this.stay(known);
+      known.leftAt = 0;
       known.peer.resync();
     }
   }
 
   private left(id: number): void {
     const member = this.members.get(id);
-    if (member === undefined || member.leaving !== undefined) return;
+    if (member === undefined || member.leftAt !== 0) return;
     // A line to the server that broke ends no conversation; one that really ends says so itself.
-    if (member.peer.attached) member.leaving = setTimeout(() => this.remove(id), RETURN_MS);
+    if (member.peer.attached) member.leftAt = Date.now();
     else this.remove(id);
-  }
-
-  private stay(member: Member): void {
-    clearTimeout(member.leaving);
-    member.leaving = undefined;
   }
 
   private signalled(id: number, username: string, message: Parameters<Peer["receive"]>[0]): void {
@@ -244,16 +259,17 @@ export class Call {
         new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: "max-bundle" }),
       send: (message) => {
         if (message.type === "ice_candidate") {
-          this.socket?.send(message.type, { target_user_id: id, candidate: message.candidate });
-        } else this.socket?.send(message.type, { target_user_id: id, sdp: message.sdp });
+          this.line?.send(message.type, { target_user_id: id, candidate: message.candidate });
+        } else this.line?.send(message.type, { target_user_id: id, sdp: message.sdp });
       },
       onChange: () => this.publish(),
       onGone: () => this.gone(id, peer),
-      tracks: () => this.tracks,
-      stream: this.stream,
+      tracks: () => this.media.tracks,
+      streams: this.streams,
       mediaState: () => this.mediaState(),
+      others: () => this.members.size,
     });
-    const member: Member = { username, peer, leaving: undefined };
+    const member: Member = { username, peer, hand: false, leftAt: 0 };
     this.members.set(id, member);
     this.publish();
     return member;
@@ -267,25 +283,43 @@ export class Call {
   private remove(id: number): void {
     const member = this.members.get(id);
     if (member === undefined) return;
-    this.stay(member);
     member.peer.close();
     this.members.delete(id);
     this.publish();
   }
 
   private publish(): void {
-    this.participants.value = [...this.members].map(([id, { username, peer }]) => ({
-      id,
-      username,
-      stream: peer.remoteStream,
-      ...peer.remoteState,
-      link: peer.link,
-    }));
+    this.participants.value = [...this.members].map(([id, { username, peer }]) => {
+      const { audio, video, screen, hand } = peer.remoteState;
+      return {
+        id,
+        username,
+        stream: peer.received.main,
+        screen: screen ? peer.received.screen : null,
+        audio,
+        video,
+        hand,
+        link: peer.link,
+        quality: peer.quality,
+      };
+    });
+    for (const member of this.members.values()) {
+      const { hand } = member.peer.remoteState;
+      if (hand && !member.hand) this.options.onHand(member.username);
+      member.hand = hand;
+    }
   }
 
   private tick(): void {
     const now = Date.now();
-    for (const { peer } of this.members.values()) peer.tick(now).catch(() => {});
+    let lost = false;
+    for (const [id, { peer, leftAt }] of [...this.members]) {
+      if (leftAt !== 0 && now - leftAt > (peer.connected ? RETURN_MS : RETURN_LOST_MS)) this.remove(id);
+      else peer.tick(now).catch(() => {});
+      lost ||= peer.link === "lost";
+    }
+    // Where media is lost the line may be as well, and not know it yet.
+    if (lost) this.line?.probe();
     if (now > this.renewAt) this.renewCredentials().catch(() => {});
   }
 
@@ -298,18 +332,26 @@ export class Call {
     for (const { peer } of this.members.values()) peer.setIceServers(iceServers);
   }
 
-  private stopTracks(): void {
-    this.release("audio", "none");
-    this.release("video", "none");
+  private networkChanged(): void {
+    this.moved = true;
+    this.line?.probe();
+    if (this.state.peek() === "joined") this.lookForNewWays();
+  }
+
+  private lookForNewWays(): void {
+    this.moved = false;
+    for (const { peer } of this.members.values()) peer.restart();
   }
 
   private end(reason: EndReason): void {
     if (this.ended) return;
     this.state.value = "ended";
     clearInterval(this.ticker);
+    for (const stop of this.stops) stop();
+    this.speakers.close();
     for (const id of [...this.members.keys()]) this.remove(id);
-    this.stopTracks();
-    this.socket?.close();
+    this.media.close();
+    this.line?.close();
     this.options.onEnd(reason);
   }
 }

@@ -2,6 +2,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Signal } from "../api/types";
 import { Peer, type PeerOptions, sdpSession } from "./peer";
+import type { Streams } from "./senders";
+import { UNTOLD } from "./told";
 
 /** The signalling half of an RTCPeerConnection: states, rollback, and a need to negotiate, as the standard has them. */
 class FakeConnection {
@@ -112,9 +114,10 @@ class Side {
       send: (signal) => this.sent.push(signal),
       onChange: () => {},
       onGone: () => this.gone++,
-      tracks: () => ({ audio: null, video: null }),
-      stream: {} as MediaStream,
-      mediaState: () => ({ audio: true, video: false }),
+      tracks: () => ({ audio: null, video: null, screen: null, screenAudio: null }),
+      streams: {} as Streams,
+      mediaState: () => UNTOLD,
+      others: () => 1,
     };
     this.peer = new Peer(options);
   }

@@ -1,19 +1,14 @@
 // One other participant over one RTCPeerConnection: perfect negotiation (W3C WebRTC, "Perfect negotiation
-// example"), ICE restarts, and a small data channel that tells whether microphone and camera are on. Who is in
+// example"), ICE restarts, and a small data channel that tells what is on and whose hand is up (`told.ts`). Who is in
 // the call and how signals travel is left to the engine.
 
 import type { Signal } from "../api/types";
-import { type Link, readLink } from "./stats";
-
-export interface Tracks {
-  audio: MediaStreamTrack | null;
-  video: MediaStreamTrack | null;
-}
-
-export interface MediaState {
-  audio: boolean;
-  video: boolean;
-}
+import type { Tracks } from "./local";
+import { cameraCap, LinkJudge, screenCap, voiceBitrate } from "./quality";
+import { Received } from "./received";
+import { Senders, type Streams } from "./senders";
+import { type Link, type Quality, QualityReader } from "./stats";
+import { type MediaState, parseTold, UNTOLD } from "./told";
 
 export interface PeerOptions {
   /** Yields when both sides offer at once. */
@@ -24,16 +19,20 @@ export interface PeerOptions {
   onChange: () => void;
   /** The other side said good-bye or closed its end. */
   onGone: () => void;
-  /** Local tracks and the stream they are announced in. */
+  /** Local tracks and the streams they are announced in. */
   tracks: () => Tracks;
-  stream: MediaStream;
+  streams: Streams;
   mediaState: () => MediaState;
+  /** How many others there are. */
+  others: () => number;
 }
 
 /** The polite side lets the other offer first: one negotiation instead of a collision. */
 const HEAD_START_MS = 1_000;
 /** Without a connection for so long, negotiation begins again. */
 const STALLED_MS = 12_000;
+/** A connection that was lost comes back by itself, or new ways are looked for. The polite side waits for the other. */
+const LOST_MS = { impolite: 2_500, polite: 5_000 };
 
 /** The session id of an SDP's `o=` line: another id is another RTCPeerConnection (RFC 8829 §5.2.1). */
 export function sdpSession(sdp: string | undefined): string | null {
@@ -41,18 +40,21 @@ export function sdpSession(sdp: string | undefined): string | null {
 }
 
 export class Peer {
-  /** What the other side sends; `null` until it sends something. */
-  remoteStream: MediaStream | null = null;
+  received = new Received();
   link: Link = "connecting";
-  remoteState: MediaState = { audio: true, video: false };
+  quality: Quality | null = null;
+  remoteState: MediaState = UNTOLD;
   private pc!: RTCPeerConnection;
   private channel!: RTCDataChannel;
-  private senders: { audio: RTCRtpSender | null; video: RTCRtpSender | null } = { audio: null, video: null };
+  private senders!: Senders;
+  private reader!: QualityReader;
+  private judge!: LinkJudge;
   private makingOffer = false;
   private ignoreOffer = false;
   private settingRemoteAnswer = false;
   private remoteSession: string | null = null;
   private headStart: ReturnType<typeof setTimeout> | undefined;
+  private lost: ReturnType<typeof setTimeout> | undefined;
   private progressAt = 0;
   private wasConnected = false;
 
@@ -66,7 +68,12 @@ export class Peer {
 
   /** Whether the other side can still be heard to leave, beside what the server says. */
   get attached(): boolean {
-    return this.connected && this.channel.readyState === "open";
+    return this.channel.readyState === "open";
+  }
+
+  /** How loud the other side is, from 0 to 1. */
+  level(): number {
+    return this.remoteState.audio ? this.received.level(this.pc) : 0;
   }
 
   async receive(signal: Signal): Promise<void> {
@@ -102,29 +109,38 @@ export class Peer {
 
   /** Sends what may have been lost while one of the two had no line to the server. */
   resync(): void {
-    if (this.connected) return;
+    if (!this.connected) this.restart();
+  }
+
+  /** Looks for new ways, while media goes on by the old ones as long as they hold (RFC 8445 §9). */
+  restart(): void {
     if (this.pc.signalingState === "have-local-offer") this.sendDescription(this.pc);
     else this.pc.restartIce();
   }
 
-  /** Brings what is sent in line with the local tracks. */
+  /** Brings what is sent in line with the local tracks, and holds it to what there is room for. */
   async applyTracks(): Promise<void> {
-    const pc = this.pc;
-    const tracks = this.options.tracks();
-    for (const kind of ["audio", "video"] as const) {
-      const sender = this.senders[kind];
-      const track = tracks[kind];
-      if (sender !== null) await sender.replaceTrack(track);
-      else if (track !== null && pc === this.pc) this.senders[kind] = pc.addTrack(track, this.options.stream);
-    }
+    const { senders } = this;
+    await senders.apply(this.options.tracks());
+    if (senders !== this.senders) return;
+    const saving = this.options.mediaState().saver || this.remoteState.saver;
+    const situation = { others: this.options.others(), saving, down: this.judge.down };
+    await senders.hold({
+      camera: cameraCap(situation),
+      screen: screenCap(situation),
+      voice: voiceBitrate(saving),
+    });
   }
 
   sendMediaState(): void {
     this.say(this.options.mediaState());
   }
 
+  /** New credentials are for new candidates alone, so what is relayed by the old ones moves to such. */
   setIceServers(iceServers: RTCIceServer[]): void {
-    this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
+    // Firefox before 119 cannot; there the call goes on as long as the relay lets it.
+    this.pc.setConfiguration?.({ ...this.pc.getConfiguration(), iceServers });
+    if (this.connected && this.quality?.relayProtocol) this.restart();
   }
 
   /** Called every few seconds: how media travels, and whether negotiation has come to a halt. */
@@ -132,8 +148,15 @@ export class Peer {
     const pc = this.pc;
     if (this.connected) {
       this.progressAt = now;
-      const link = await readLink(pc);
-      if (pc === this.pc && link !== null && this.connected) this.setLink(link);
+      const quality = await this.reader.read();
+      if (pc !== this.pc || quality === null || !this.connected) return;
+      const { others, mediaState } = this.options;
+      const saving = mediaState().saver || this.remoteState.saver;
+      this.judge.observe(quality, cameraCap({ others: others(), saving, down: this.judge.down }));
+      this.quality = quality;
+      this.link = quality.way;
+      this.options.onChange();
+      await this.applyTracks();
     } else if (now - this.progressAt > STALLED_MS) {
       this.progressAt = now;
       this.resync();
@@ -148,10 +171,13 @@ export class Peer {
   private open(): void {
     const pc = this.options.createConnection();
     this.pc = pc;
-    this.senders = { audio: null, video: null };
+    this.senders = new Senders(pc, this.options.streams);
+    this.reader = new QualityReader(pc);
+    this.judge = new LinkJudge();
+    this.received = new Received();
+    this.quality = null;
     this.remoteSession = null;
-    this.remoteStream = null;
-    this.remoteState = { audio: true, video: false };
+    this.remoteState = UNTOLD;
     this.makingOffer = false;
     this.ignoreOffer = false;
     this.progressAt = Date.now();
@@ -172,9 +198,8 @@ export class Peer {
       if (candidate !== null) this.options.send({ type: "ice_candidate", candidate: candidate.toJSON() });
     };
     pc.onconnectionstatechange = () => this.connectionChanged();
-    pc.ontrack = ({ track }) => {
-      this.remoteStream ??= new MediaStream();
-      this.remoteStream.addTrack(track);
+    pc.ontrack = ({ track, streams }) => {
+      this.received.add(track, streams[0]?.id ?? "");
       // A client without our channel tells of its camera by sending.
       track.onunmute = () => {
         if (track.kind === "video" && pc === this.pc && this.channel.readyState !== "open") {
@@ -205,6 +230,7 @@ export class Peer {
 
   private shut(): void {
     clearTimeout(this.headStart);
+    clearTimeout(this.lost);
     const { pc, channel } = this;
     channel.onopen = channel.onmessage = channel.onclose = null;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.ontrack = null;
@@ -245,6 +271,7 @@ export class Peer {
 
   private connectionChanged(): void {
     const state = this.pc.connectionState;
+    clearTimeout(this.lost);
     if (state === "connected") {
       this.wasConnected = true;
       void this.tick(Date.now());
@@ -253,6 +280,8 @@ export class Peer {
       this.resync();
     } else if (state === "disconnected") {
       this.setLink("lost");
+      const wait = this.options.polite ? LOST_MS.polite : LOST_MS.impolite;
+      this.lost = setTimeout(() => this.resync(), wait);
     } else if (state === "connecting" && !this.wasConnected) {
       this.setLink("connecting");
     }
@@ -261,12 +290,16 @@ export class Peer {
   private setLink(link: Link): void {
     if (link === this.link) return;
     this.link = link;
+    this.quality = null;
     this.options.onChange();
   }
 
   private setRemoteState(state: MediaState): void {
+    const saves = state.saver !== this.remoteState.saver;
     this.remoteState = state;
+    this.received.sort(state.screenStream);
     this.options.onChange();
+    if (saves) void this.applyTracks();
   }
 
   private say(message: MediaState | { bye: true }): void {
@@ -274,16 +307,9 @@ export class Peer {
   }
 
   private hear(data: unknown): void {
-    let message: { audio?: unknown; video?: unknown; bye?: unknown } | null;
-    try {
-      message = JSON.parse(String(data));
-    } catch {
-      return;
-    }
-    if (message?.bye === true) this.options.onGone();
-    else if (typeof message?.audio === "boolean" && typeof message.video === "boolean") {
-      this.setRemoteState({ audio: message.audio, video: message.video });
-    }
+    const told = parseTold(String(data), this.remoteState);
+    if (told === "bye") this.options.onGone();
+    else if (told !== null) this.setRemoteState(told);
   }
 }
 

@@ -1,170 +1,177 @@
-// A call on the screen: tiles, controls, the sound of the others, and the bar that stays while one looks elsewhere.
-// It draws the list of participants that the engine offers and knows nothing of how media travels.
+// A call on the screen: tiles, controls, and the bar that stays while one looks elsewhere. It draws the list of
+// participants that the engine offers and knows nothing of how media travels.
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Call, RemoteParticipant } from "../call/engine";
-import type { Link } from "../call/stats";
-import { type Key, t } from "../i18n";
+import { choices } from "../call/choices";
+import type { Call } from "../call/engine";
+import { canShareScreen } from "../call/media";
+import { t } from "../i18n";
 import { roomPath, route } from "../router";
-import { type CurrentCall, currentCall, leaveCall } from "../state/call";
+import { type CurrentCall, currentCall, declinedBy, leaveCall } from "../state/call";
 import { rooms } from "../state/rooms";
 import { me } from "../state/session";
 import { report } from "../state/toasts";
-import { Avatar, IconButton } from "../ui/components";
+import { IconButton } from "../ui/components";
 import { Icon } from "../ui/icons";
+import { wide } from "../ui/width";
+import { CheckDialog } from "./call/check";
+import { toggleFullscreen } from "./call/display";
+import { nameOf } from "./call/names";
+import { PersonDialog } from "./call/person";
+import { Prejoin } from "./call/prejoin";
+import { IncomingCall } from "./call/ring";
+import { CallSettings } from "./call/settings";
+import { CallSound } from "./call/sound";
+import { PushToTalk, TalkButton } from "./call/talk";
+import { Tiles } from "./call/tiles";
 import { roomTitle } from "./sidebar";
 
-const LINKS: Record<Link, Key> = {
-  connecting: "link_connecting",
-  direct: "link_direct",
-  relayed: "link_relayed",
-  lost: "link_lost",
-};
-
-export function CallArea({ call }: { call: Call }): JSX.Element {
-  const [expanded, setExpanded] = useState(false);
-  const others = call.participants.value;
-  const state = call.state.value;
-  const user = me();
-  const name = user.display_name || user.username;
+/** What of calls is there on every screen: the sound, a call that rings, one that is about to be entered. */
+export function CallLayer(): JSX.Element {
   return (
-    <section class={`call${expanded ? " expanded" : ""}`} aria-label={t("call")}>
-      {state !== "joined" && (
-        <p class="line-lost" role="status">
-          {t(state === "joining" ? "call_joining" : "reconnecting")}
-        </p>
-      )}
-      <ul class={`tiles count-${Math.min(others.length + 1, 7)}`}>
-        {others.map((participant) => (
-          <Tile
-            key={participant.id}
-            name={participant.username}
-            seed={participant.username}
-            stream={participant.video ? participant.stream : null}
-            muted={!participant.audio}
-            link={participant.link}
-          />
-        ))}
-        <Tile
-          name={t("you_named", { name })}
-          seed={user.username}
-          stream={call.localVideo.value}
-          muted={call.audio.value !== "on"}
-          mirrored
-        />
-      </ul>
-      {state === "joined" && others.length === 0 && <p class="call-alone">{t("call_alone")}</p>}
-      <Controls call={call}>
-        <span class="only-narrow">
-          <IconButton
-            icon={expanded ? "shrink" : "expand"}
-            label={t(expanded ? "call_shrink" : "call_expand")}
-            onClick={() => setExpanded(!expanded)}
-          />
-        </span>
-      </Controls>
-    </section>
+    <>
+      <CallSound />
+      <PushToTalk />
+      <Prejoin />
+      <IncomingCall />
+    </>
   );
 }
 
-function Controls({ call, children }: { call: Call; children?: JSX.Element }): JSX.Element {
-  const mic = call.audio.value === "on";
-  const camera = call.video.value === "on";
+export function CallArea({ call }: { call: Call }): JSX.Element {
+  const [expanded, setExpanded] = useState(!wide.peek());
+  const [full, setFull] = useState(false);
+  /** A dialog, or the id of the participant whom it is about. They stand outside: the tiles alone are always dark. */
+  const [open, setOpen] = useState<"settings" | "check" | number | null>(null);
+  const area = useRef<HTMLElement>(null);
+  const state = call.state.value;
+  useEffect(() => {
+    const look = () => setFull(document.fullscreenElement === area.current);
+    document.addEventListener("fullscreenchange", look);
+    return () => document.removeEventListener("fullscreenchange", look);
+  }, []);
+  const close = () => setOpen(null);
+  const about = call.participants.value.find(({ id }) => id === open);
+  return (
+    <>
+      <section ref={area} class={`call dark${expanded ? " expanded" : ""}`} aria-label={t("call")}>
+        {state !== "joined" && (
+          <p class="call-news warn" role="status">
+            {t(state === "joining" ? "call_joining" : "reconnecting")}
+          </p>
+        )}
+        <Asked call={call} />
+        <Tiles call={call} onMore={setOpen} />
+        {state === "joined" && call.participants.value.length === 0 && <Alone />}
+        <Controls call={call}>
+          <IconButton
+            icon="hand"
+            label={t(call.hand.value ? "hand_lower" : "hand_raise")}
+            tone={call.hand.value ? "filled" : "plain"}
+            onClick={() => call.raiseHand(!call.hand.value)}
+          />
+          <IconButton icon="settings" label={t("call_settings")} onClick={() => setOpen("settings")} />
+          {document.fullscreenEnabled && (
+            <span class="only-wide">
+              <IconButton
+                icon={full ? "shrink" : "expand"}
+                label={t(full ? "full_screen_end" : "full_screen")}
+                onClick={() => toggleFullscreen(area.current).catch(report)}
+              />
+            </span>
+          )}
+          <span class="only-narrow">
+            <IconButton
+              icon={expanded ? "chat" : "expand"}
+              label={t(expanded ? "call_shrink" : "call_expand")}
+              onClick={() => setExpanded(!expanded)}
+            />
+          </span>
+        </Controls>
+      </section>
+      {open === "settings" && <CallSettings call={call} onClose={close} onCheck={() => setOpen("check")} />}
+      {open === "check" && <CheckDialog onClose={close} />}
+      {about !== undefined && <PersonDialog call={call} participant={about} onClose={close} />}
+    </>
+  );
+}
+
+function Alone(): JSX.Element {
+  const declined = declinedBy.value;
+  const room = rooms.value.get(currentCall.value?.roomId ?? 0);
+  const text =
+    declined !== null
+      ? t("call_declined", { name: nameOf(declined) })
+      : room?.is_direct
+        ? t("call_ringing", { name: roomTitle(room, me().id) })
+        : t("call_alone");
+  return (
+    <p class="call-alone" role="status">
+      {text}
+    </p>
+  );
+}
+
+/** Whoever leads the room asks one to speak. Nobody is switched on by others. */
+function Asked({ call }: { call: Call }): JSX.Element | null {
+  const by = call.askedBy.value;
+  if (by === null) return null;
+  const done = () => {
+    call.askedBy.value = null;
+  };
+  return (
+    <div class="call-news" role="alert">
+      <span>{t("asks_to_speak", { name: nameOf(by) })}</span>
+      <button
+        type="button"
+        class="button small primary"
+        onClick={() => {
+          done();
+          if (call.media.audio.peek() !== "on") call.media.toggleAudio().catch(report);
+        }}
+      >
+        {t("unmute")}
+      </button>
+      <button type="button" class="button small" onClick={done}>
+        {t("not_now")}
+      </button>
+    </div>
+  );
+}
+
+function Controls({ call, children }: { call: Call; children?: ComponentChildren }): JSX.Element {
+  const { media } = call;
+  const mic = media.audio.value === "on";
+  const camera = media.video.value === "on";
+  const sharing = media.screen.value !== null;
   return (
     <div class="call-controls" role="toolbar" aria-label={t("call_controls")}>
+      {mic && choices.value.pushToTalk && <TalkButton media={media} />}
       <IconButton
         icon={mic ? "mic" : "micOff"}
         label={t(mic ? "mute" : "unmute")}
         tone={mic ? "plain" : "off"}
-        onClick={() => call.toggleAudio().catch(report)}
+        onClick={() => media.toggleAudio().catch(report)}
       />
       <IconButton
         icon={camera ? "camera" : "cameraOff"}
         label={t(camera ? "camera_off" : "camera_on")}
         tone={camera ? "plain" : "off"}
-        onClick={() => call.toggleVideo().catch(report)}
+        onClick={() => media.toggleVideo().catch(report)}
       />
+      {canShareScreen && children !== undefined && (
+        <IconButton
+          icon="screen"
+          label={t(sharing ? "stop_sharing" : "share_screen")}
+          tone={sharing ? "filled" : "plain"}
+          onClick={() => media.shareScreen().catch(report)}
+        />
+      )}
       {children}
       <IconButton icon="hangUp" label={t("leave_call")} tone="danger" onClick={leaveCall} />
     </div>
   );
-}
-
-function Tile(props: {
-  name: string;
-  seed: string;
-  /** `null`: there is no picture to show. */
-  stream: MediaStream | null;
-  muted: boolean;
-  mirrored?: boolean;
-  link?: Link;
-}): JSX.Element {
-  const { name, link } = props;
-  return (
-    <li class={`tile${link === "lost" ? " lost" : ""}`} data-link={link}>
-      {props.stream === null ? (
-        <span class="tile-avatar">
-          <Avatar name={name} seed={props.seed} large />
-          <span class="visually-hidden">{t("no_camera")}</span>
-        </span>
-      ) : (
-        <Video stream={props.stream} mirrored={props.mirrored ?? false} />
-      )}
-      <span class="tile-label">
-        {props.muted && (
-          <span class="tile-muted" title={t("muted")}>
-            <Icon name="micOff" />
-            <span class="visually-hidden">{t("muted")}</span>
-          </span>
-        )}
-        <span class="ellipsis">{name}</span>
-      </span>
-      {link !== undefined && (
-        <span class={`tile-link ${link}`} aria-live="polite">
-          {t(LINKS[link])}
-        </span>
-      )}
-    </li>
-  );
-}
-
-/** The picture alone; the sound comes from `CallSound`. */
-function Video({ stream, mirrored }: { stream: MediaStream; mirrored: boolean }): JSX.Element {
-  const element = useRef<HTMLVideoElement>(null);
-  useEffect(() => {
-    if (element.current !== null) element.current.srcObject = stream;
-  }, [stream]);
-  return <video ref={element} class={mirrored ? "mirrored" : undefined} autoplay playsInline muted />;
-}
-
-/** Everybody's sound, whatever screen is open. */
-export function CallSound(): JSX.Element {
-  const participants = currentCall.value?.call.participants.value ?? [];
-  return (
-    <div hidden>
-      {participants.map((participant) => (
-        <Sound key={participant.id} participant={participant} />
-      ))}
-    </div>
-  );
-}
-
-function Sound({ participant }: { participant: RemoteParticipant }): JSX.Element {
-  const element = useRef<HTMLAudioElement>(null);
-  const { stream } = participant;
-  useEffect(() => {
-    const audio = element.current;
-    if (audio === null) return;
-    audio.srcObject = stream;
-    // The click that joined the call allows sound; where a browser sees it otherwise, the next click does.
-    const play = () =>
-      void audio.play().catch(() => document.addEventListener("click", play, { once: true }));
-    if (stream !== null) play();
-    return () => document.removeEventListener("click", play);
-  }, [stream]);
-  // biome-ignore lint/a11y/useMediaCaption: a live conversation has no captions
-  return <audio ref={element} />;
 }
 
 /** The way back to a call whose room is not on the screen. */

@@ -1,10 +1,11 @@
-// The one call that this page is in, if any: begins and ends it, and says in words what went wrong.
+// The one call that this page is in, or is about to enter: begins and ends it, and says in words what went wrong.
 
 import { effect, signal, untracked } from "@preact/signals";
-import { Socket } from "../api/socket";
 import { Call, type EndReason } from "../call/engine";
-import type { MediaProblem } from "../call/media";
+import { LocalMedia } from "../call/local";
+import type { Kind, MediaProblem } from "../call/media";
 import { type Key, t } from "../i18n";
+import { openLine } from "./call-line";
 import { fetchRoom } from "./rooms";
 import { api, checkSession, session } from "./session";
 import { report, toast } from "./toasts";
@@ -15,8 +16,12 @@ export interface CurrentCall {
 }
 
 export const currentCall = signal<CurrentCall | null>(null);
+/** A call that one looks at before entering it. */
+export const preparing = signal<{ roomId: number; media: LocalMedia } | null>(null);
+/** Who does not come to the call that one is in. */
+export const declinedBy = signal<string | null>(null);
 
-const PROBLEMS: Record<MediaProblem, { audio: Key; video: Key }> = {
+export const PROBLEMS: Record<MediaProblem, Record<Kind, Key>> = {
   insecure: { audio: "media_insecure", video: "media_insecure" },
   denied: { audio: "mic_denied", video: "camera_denied" },
   missing: { audio: "mic_missing", video: "camera_missing" },
@@ -30,16 +35,40 @@ const ENDINGS: Partial<Record<EndReason, Key>> = {
   no_relay_credentials: "call_no_credentials",
 };
 
+/** Shows what the others will see and hear, before they do. */
 export function startCall(roomId: number, video: boolean): void {
+  cancelCall();
+  const media = new LocalMedia();
+  preparing.value = { roomId, media };
+  media.start(video).catch(report);
+}
+
+export function cancelCall(): void {
+  preparing.peek()?.media.close();
+  preparing.value = null;
+}
+
+/** Enters the call that was looked at. */
+export function joinCall(): void {
+  const prepared = preparing.peek();
+  preparing.value = null;
+  if (prepared !== null) enterCall(prepared.roomId, prepared.media);
+}
+
+export function enterCall(roomId: number, media: LocalMedia): void {
   const current = session.peek();
-  if (current === null) return;
+  if (current === null) {
+    media.close();
+    return;
+  }
   leaveCall();
+  declinedBy.value = null;
   const call = new Call({
     myId: current.user.id,
-    video,
-    openSocket: (handlers) => new Socket(`/ws/call/${roomId}/`, current.token, handlers),
+    media,
+    openLine: (handlers) => openLine(roomId, handlers),
     credentials: api.turnCredentials,
-    onProblem: (kind, problem) => toast(t(PROBLEMS[problem][kind]), "error"),
+    onHand: (username) => toast(t("hand_raised", { name: username })),
     onEnd: (reason) => {
       if (currentCall.peek()?.call === call) currentCall.value = null;
       const ending = ENDINGS[reason];
@@ -50,6 +79,7 @@ export function startCall(roomId: number, video: boolean): void {
       }
     },
   });
+  media.onProblem = (kind, problem) => toast(t(PROBLEMS[problem][kind]), "error");
   currentCall.value = { roomId, call };
   call.start().catch(report);
 }
@@ -59,5 +89,7 @@ export function leaveCall(): void {
 }
 
 effect(() => {
-  if (session.value === null) untracked(leaveCall);
+  if (session.value !== null) return;
+  untracked(cancelCall);
+  untracked(leaveCall);
 });

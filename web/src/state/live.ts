@@ -26,6 +26,11 @@ export function sendLive(type: string, data: object): boolean {
   return connected.peek() && (socket?.send(type, data) ?? false);
 }
 
+/** Somebody has reason to believe that the connection is dead. */
+export function probeLive(): void {
+  socket?.probe();
+}
+
 const token = computed(() => session.value?.token ?? null);
 effect(() => {
   const current = token.value;
