@@ -243,35 +243,42 @@ pub(in crate::sqlite) fn unread(
     viewer: UserId,
     rooms: &str,
 ) -> Result<HashMap<RoomId, Unread>> {
-    let unread = c
+    let positions: Vec<(RoomId, MessageId)> = c
         .prepare_cached(
-            "SELECT p.room_id,
-                 (SELECT count(*) FROM (
-                     SELECT 1 FROM (
-                         SELECT m.author_id FROM messages m
-                         WHERE m.room_id = p.room_id AND m.id > p.last_read_id ORDER BY m.id LIMIT 2 * ?3)
-                     WHERE author_id <> ?1 LIMIT ?3)),
-                 (SELECT id FROM (
-                     SELECT m.id, m.author_id FROM messages m
-                     WHERE m.room_id = p.room_id AND m.id > p.last_read_id ORDER BY m.id LIMIT 2 * ?3)
-                  WHERE author_id <> ?1 ORDER BY id LIMIT 1),
-                 (SELECT count(DISTINCT id) FROM (
-                     SELECT m.id FROM mentions x JOIN messages m ON m.id = x.message_id
-                     WHERE x.room_id = p.room_id AND x.user_id IN (?4, ?1) AND x.message_id > p.last_read_id
-                       AND m.author_id <> ?1 LIMIT ?5))
-             FROM participants p WHERE p.user_id = ?1 AND p.room_id IN (SELECT value FROM json_each(?2))",
+            "SELECT room_id, last_read_id FROM participants
+             WHERE user_id = ? AND room_id IN (SELECT value FROM json_each(?))",
         )?
-        .query_map(
-            params![viewer, rooms, MAX_UNREAD, mentions::ALL, MAX_MENTIONS],
-            |row| {
-                let unread = Unread {
-                    count: row.get(1)?,
-                    first: row.get(2)?,
-                    mentions: row.get(3)?,
-                };
-                Ok((row.get(0)?, unread))
-            },
-        )?
+        .query_map(params![viewer, rooms], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
+    let mut messages = c.prepare_cached(
+        "SELECT count(*), min(id) FROM (
+             SELECT id FROM (
+                 SELECT id, author_id FROM messages WHERE room_id = ?2 AND id > ?3 ORDER BY id LIMIT 2 * ?4)
+             WHERE author_id <> ?1 LIMIT ?4)",
+    )?;
+    let mut named = c.prepare_cached(
+        "SELECT count(DISTINCT id) FROM (
+             SELECT m.id FROM mentions x JOIN messages m ON m.id = x.message_id
+             WHERE x.room_id = ?2 AND x.user_id IN (?4, ?1) AND x.message_id > ?3 AND m.author_id <> ?1 LIMIT ?5)",
+    )?;
+    let mut unread = HashMap::with_capacity(positions.len());
+    for (room, read) in positions {
+        let (count, first) = messages
+            .query_row(params![viewer, room, read, MAX_UNREAD], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let mentions = named.query_row(
+            params![viewer, room, read, mentions::ALL, MAX_MENTIONS],
+            |row| row.get(0),
+        )?;
+        unread.insert(
+            room,
+            Unread {
+                count,
+                first,
+                mentions,
+            },
+        );
+    }
     Ok(unread)
 }
