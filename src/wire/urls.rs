@@ -18,6 +18,8 @@ const DAY: i64 = 86_400;
 struct Urls {
     /// Without a slash at its end.
     base: String,
+    /// Of it: made once, as each frame to each client is looked through.
+    finder: memmem::Finder<'static>,
     /// Nothing is to be put in its place.
     is_real: bool,
     key: hmac::Key,
@@ -37,7 +39,12 @@ pub fn set_up(secret: &Secret, public_url: Option<&str>) {
     let base = public_url.map_or_else(unguessable, str::to_owned);
     let is_real = public_url.is_some();
     // The first one stays.
-    let _ = URLS.set(Urls { base, is_real, key });
+    let _ = URLS.set(Urls {
+        finder: memmem::Finder::new(&base).into_owned(),
+        base,
+        is_real,
+        key,
+    });
 }
 
 fn base() -> &'static str {
@@ -95,7 +102,8 @@ pub fn are_real() -> bool {
 
 /// Whether URLs of ours stand in the text that are not for clients as they are.
 pub fn stand_in(text: &[u8]) -> bool {
-    memmem::find(text, base().as_bytes()).is_some()
+    URLS.get()
+        .is_some_and(|urls| urls.finder.find(text).is_some())
 }
 
 /// The text for a client that reaches this server at `base`; as it is where no URL of ours stands in it.
@@ -103,12 +111,11 @@ pub fn localized(text: Bytes, base: &str) -> Bytes {
     let Some(urls) = URLS.get().filter(|urls| !urls.is_real) else {
         return text;
     };
-    replaced(text, urls.base.as_bytes(), base.as_bytes())
+    replaced(text, &urls.finder, base.as_bytes())
 }
 
-fn replaced(text: Bytes, old: &[u8], new: &[u8]) -> Bytes {
-    let finder = memmem::Finder::new(old);
-    let mut places = finder.find_iter(&text).peekable();
+fn replaced(text: Bytes, old: &memmem::Finder<'_>, new: &[u8]) -> Bytes {
+    let mut places = old.find_iter(&text).peekable();
     if places.peek().is_none() {
         drop(places);
         return text;
@@ -118,7 +125,7 @@ fn replaced(text: Bytes, old: &[u8], new: &[u8]) -> Bytes {
     for place in places {
         written.extend_from_slice(text.get(rest..place).unwrap_or_default());
         written.extend_from_slice(new);
-        rest = place + old.len();
+        rest = place + old.needle().len();
     }
     written.extend_from_slice(text.get(rest..).unwrap_or_default());
     written.into()
@@ -136,15 +143,16 @@ mod tests {
 
     #[test]
     fn every_place_is_replaced_and_nothing_else() {
+        let old = memmem::Finder::new(b"OLD");
         let replace = |text: &'static str| {
-            let replaced = replaced(Bytes::from_static(text.as_bytes()), b"OLD", b"a longer one");
+            let replaced = replaced(Bytes::from_static(text.as_bytes()), &old, b"a longer one");
             String::from_utf8(replaced.to_vec()).unwrap()
         };
         assert_eq!(replace("OLD and OLD"), "a longer one and a longer one");
         assert_eq!(replace("OL D"), "OL D");
         assert_eq!(replace(""), "");
         let text = Bytes::from_static(b"as it is");
-        assert_eq!(replaced(text.clone(), b"OLD", b"").as_ptr(), text.as_ptr());
+        assert_eq!(replaced(text.clone(), &old, b"").as_ptr(), text.as_ptr());
     }
 
     #[test]
