@@ -72,6 +72,8 @@ pub enum Problem {
     TooManyReactions(usize),
     Number,
     OneCursor,
+    NoWord,
+    TooMuchToSearch,
     /// A whole number up to this.
     Uses(usize),
     /// A time that is over.
@@ -120,6 +122,8 @@ impl Problem {
             Problem::TooManyReactions(limit) => ("field_too_many_reactions", Some(limit)),
             Problem::Number => ("field_number", None),
             Problem::OneCursor => ("field_one_cursor", None),
+            Problem::NoWord => ("field_no_word", None),
+            Problem::TooMuchToSearch => ("field_too_much_to_search", None),
             Problem::Uses(limit) => ("field_uses", Some(limit)),
             Problem::Past => ("field_past", None),
             Problem::NotATime => ("field_not_a_time", None),
@@ -295,6 +299,8 @@ impl From<StorageError> for Error {
                 let limit = usize::try_from(MAX_REACTIONS).unwrap_or_default();
                 Error::field("emoji", Problem::TooManyReactions(limit))
             }
+            StorageError::NothingToFind => Error::field("q", Problem::NoWord),
+            StorageError::TooMuchToSearch => Error::field("q", Problem::TooMuchToSearch),
             StorageError::NotFound => Refusal::NotFound.into(),
             StorageError::Full => Refusal::StorageFull.into(),
             StorageError::Banned => Refusal::Banned.into(),

@@ -19,4 +19,7 @@ pub const INVITATION_USES: i64 = 1000;
 /// To one room, that can still be used.
 pub const INVITATIONS: i64 = 100;
 pub const BAN_REASON: usize = 300;
+/// Of a name that is sought for.
 pub const SEARCH: usize = 100;
+/// Of what is sought for in messages.
+pub const QUERY: usize = 200;

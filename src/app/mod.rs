@@ -9,6 +9,7 @@ mod calls;
 mod directory;
 mod error;
 mod events;
+mod export;
 mod files;
 mod housekeeping;
 mod invitations;
@@ -26,6 +27,7 @@ mod relay_devices;
 mod relay_secrets;
 mod roles;
 mod rooms;
+mod search;
 mod sockets;
 mod typing;
 mod usage;
@@ -55,6 +57,7 @@ pub use accounts::{
 pub use allocations::LiveAllocation;
 pub use audit::{Actor, Person, WantedAudit};
 pub use error::{Error, FieldError, Problem, Refusal, Result};
+pub use export::Export;
 pub use files::{AvatarChange, Claim, Content, Incoming};
 pub use invitations::Preview;
 pub use messages::Draft;
@@ -64,6 +67,7 @@ pub use relay::RelayCredential;
 pub use relay_devices::DeviceError;
 pub use relay_secrets::SecretError;
 pub use rooms::{RoomSeen, WantedRoom};
+pub use search::Sought;
 pub use sockets::{Missing, Socket, SocketRefusal};
 pub use usage::UsageSeen;
 
@@ -179,6 +183,7 @@ impl App {
         tokio::spawn(Arc::clone(self).obey_other_processes());
         tokio::spawn(Arc::clone(self).push_news());
         tokio::spawn(Arc::clone(self).keep_usage());
+        tokio::spawn(Arc::clone(self).keep_index());
         tokio::spawn(Arc::clone(self).keep_house());
     }
 

@@ -39,6 +39,7 @@ rights! {
     Remove: "remove somebody", Moderator, NOBODY;
     Ban: "ban somebody, see bans and lift them", Moderator, NOBODY;
     AskToSpeak: "ask somebody in the call to speak", Owner, FIRST;
+    Export: "export all that was said as a file", Owner, BOTH;
     Add: "add somebody without an invitation", Owner, NOBODY;
     Rename: "change the name", Owner, FIRST;
     ChangeVisibility: "make the room public or private", Owner, NOBODY;

@@ -1,26 +1,20 @@
 //! `moznods backup`, `restore` and `check`: the data as a whole, beside a server that may be running, and without one.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use moznods_storage::backup::{self, BackupError, Packed};
 
+use super::output::{STANDARD, Target};
 use super::{Failure, Outcome, say};
 use crate::config::Config;
 
-/// Stands for the standard output, or input.
-const STANDARD: &str = "-";
-
 #[derive(Args)]
 pub struct Backup {
-    /// Where to; `-` is the standard output
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Replace a backup that is there
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    target: Target,
 }
 
 #[derive(Args)]
@@ -37,58 +31,21 @@ pub struct Check {
     json: bool,
 }
 
-pub fn back_up(config: &Config, Backup { file, force }: &Backup) -> Outcome {
+pub fn back_up(config: &Config, Backup { target }: &Backup) -> Outcome {
     let directory = &config.data_dir;
-    if file == Path::new(STANDARD) {
+    if target.is_standard() {
         let mut out = std::io::stdout().lock();
         let packed = backup::back_up(directory, directory, &mut out)?;
         warn_of_missing(&packed);
         return Ok(());
     }
-    let unwritable = |why| {
-        Failure::Backup(BackupError::Io {
-            path: file.clone(),
-            why,
-        })
-    };
-    match file.symlink_metadata() {
-        Ok(found) if !found.is_file() => return Err(Failure::NoFile(file.clone())),
-        Ok(_) if !force => return Err(Failure::FileExists(file.clone())),
-        _ => {}
-    }
-    let parent = match file.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    // For its owner alone, and under another name until it is whole.
-    let made = tempfile::Builder::new()
-        .prefix(".moznods-backup-")
-        .tempfile_in(parent)
-        .map_err(unwritable)?;
-    let mut out = BufWriter::with_capacity(256 * 1024, made);
-    let packed = backup::back_up(directory, parent, &mut out)?;
-    let made = out
-        .into_inner()
-        .map_err(|error| unwritable(error.into_error()))?;
-    made.as_file().sync_all().map_err(unwritable)?;
-    let named = match force {
-        true => made.persist(file),
-        false => made.persist_noclobber(file),
-    };
-    match named {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Failure::FileExists(file.clone()));
-        }
-        Err(error) => return Err(unwritable(error.error)),
-    }
-    File::open(parent)
-        .and_then(|parent| parent.sync_all())
-        .map_err(unwritable)?;
+    let mut out = target.begin(".moznods-backup-")?;
+    let packed = backup::back_up(directory, target.parent(), &mut out)?;
+    out.finish()?;
     warn_of_missing(&packed);
     say(format_args!(
         "{}: the database of {} and {} files of {}.",
-        file.display(),
+        target.file.display(),
         size(packed.database),
         packed.files,
         size(packed.file_bytes)

@@ -5,6 +5,8 @@ mod audit;
 mod bench;
 mod control;
 mod data;
+mod output;
+mod room;
 mod serve;
 mod turn;
 mod user;
@@ -18,7 +20,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use moznods_bench::relay::MeasureError;
 use moznods_storage::backup::BackupError;
-use moznods_storage::{Missing, SqliteStore, StorageError};
+use moznods_storage::{Missing, RoomId, SqliteStore, StorageError};
 use moznods_turn::net::tls::CertificateError;
 use moznods_turn::server::AllocationName;
 
@@ -42,6 +44,9 @@ enum Command {
     /// Manage accounts; a running server obeys at once
     #[command(subcommand)]
     User(user::Command),
+    /// Look after rooms; a running server goes on
+    #[command(subcommand)]
+    Room(room::Command),
     /// Manage the relay
     #[command(subcommand)]
     Turn(turn::Command),
@@ -103,6 +108,8 @@ enum Failure {
         "allocation {0}: there is none of this name; `moznods turn allocations` lists those there are"
     )]
     NoAllocation(AllocationName),
+    #[error("room {0}: there is none of this number")]
+    NoRoom(RoomId),
     #[error("bench relay: {0}")]
     Measure(#[from] MeasureError),
     #[error("server \"{0}\": no such address; expected HOST:PORT")]
@@ -211,6 +218,7 @@ fn execute(cli: Cli) -> Outcome {
     match cli.command {
         Command::Serve => runtime.block_on(serve::run(config, settings, cli.flags)),
         Command::User(command) => runtime.block_on(user::run(config, command)),
+        Command::Room(command) => runtime.block_on(room::run(config, command)),
         Command::Turn(command) => runtime.block_on(turn::run(config, command)),
         Command::Audit(audit) => runtime.block_on(audit.run(config)),
         Command::Bench(command) => {

@@ -70,7 +70,8 @@ impl Place {
     }
 }
 
-fn number(field: &'static str, value: &str) -> Result<i64, Error> {
+/// A positive number.
+pub(super) fn number(field: &'static str, value: &str) -> Result<i64, Error> {
     let number = value.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| Error::field(field, Problem::Number))
 }

@@ -8,6 +8,7 @@ mod connections;
 mod control;
 mod directory;
 mod error;
+mod export;
 mod extract;
 mod files;
 mod invitations;
@@ -19,6 +20,7 @@ mod moderation;
 mod openapi;
 mod push;
 mod rooms;
+mod search;
 mod server;
 mod socket;
 mod web;
@@ -52,6 +54,7 @@ struct Edge {
     limits: Arc<Limits>,
     connections: Arc<Connections>,
     uploads: Arc<files::Uploads>,
+    exports: Arc<export::Exports>,
     localizer: Localizer,
     /// Its sender goes when the server stops.
     serving: watch::Receiver<()>,
@@ -76,6 +79,7 @@ pub async fn serve(
         connections: Connections::new(Arc::clone(&limits)),
         limits,
         uploads: Arc::default(),
+        exports: Arc::default(),
         localizer: Localizer::default(),
         serving: serving.clone(),
         _alive: alive,
@@ -132,6 +136,11 @@ fn parts() -> Vec<(&'static str, &'static str, Routes)> {
             "messages",
             "Messages, reactions, read marks.",
             messages::routes(),
+        ),
+        (
+            "search",
+            "Search in messages, and export of a room.",
+            [search::routes(), export::routes()].concat(),
         ),
         ("push", "Web push.", push::routes()),
         ("files", "Files and pictures.", files::routes()),

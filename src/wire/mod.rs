@@ -1,5 +1,6 @@
 //! How things are written as JSON, in answers and in frames alike.
 
+pub mod export;
 mod frames;
 mod inbound;
 mod number;
@@ -16,9 +17,9 @@ pub use frames::{
 pub use inbound::{BadFrame, Inbound, MAX_DEPTH, Signal, ids, nests_deeper, room_of};
 pub use number::Int;
 pub use objects::{
-    AuditEntryJson, AuditLogJson, BanJson, CallStateJson, ConfigJson, DeviceJson, FileJson,
-    InvitationJson, ListedInvitationJson, LoginJson, MeJson, MessageJson, OidcLinkJson,
-    OwnUserJson, ParticipantJson, PreviewJson, PublicRoomJson, PushSettingsJson,
+    AuditEntryJson, AuditLogJson, BanJson, CallStateJson, ConfigJson, DeviceJson, ExportJson,
+    FileJson, FoundJson, InvitationJson, ListedInvitationJson, LoginJson, MeJson, MessageJson,
+    OidcLinkJson, OwnUserJson, ParticipantJson, PreviewJson, PublicRoomJson, PushSettingsJson,
     PushSubscriptionJson, RecoveryCodesJson, ResetLinkJson, RoomJson, TotpSetupJson, UserJson,
     WindowJson, levels,
 };

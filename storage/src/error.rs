@@ -38,6 +38,11 @@ pub enum StorageError {
     ClientIdTaken,
     #[error("this message has too many different reactions")]
     TooManyReactions,
+    #[error("there is no word to look for")]
+    NothingToFind,
+    /// Nothing was found in the time that a search may take.
+    #[error("the search took too long")]
+    TooMuchToSearch,
     /// The user may not enter this room.
     #[error("banned from this room")]
     Banned,

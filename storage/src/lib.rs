@@ -27,5 +27,6 @@ pub use model::*;
 pub use sqlite::{DirectoryLock, Missing, SqliteStore};
 pub use store::{
     AuditStore, CredentialStore, DirectoryStore, EventStore, FileStore, InvitationStore,
-    MessageStore, ModerationStore, PushStore, RelayStore, RoomStore, SignInStore, Store, UserStore,
+    MessageStore, ModerationStore, PushStore, RelayStore, RoomStore, SearchStore, SignInStore,
+    Store, UserStore,
 };

@@ -30,8 +30,20 @@ pub struct MessageJson<'a> {
     #[schema(value_type = Vec<i64>)]
     mentions: &'a [UserId],
     mentions_all: bool,
-    #[schema(value_type = Vec<i64>)]
-    read_by_ids: &'a [UserId],
+    /// Not in exports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<i64>, required = true)]
+    read_by_ids: Option<&'a [UserId]>,
+}
+
+impl<'a> MessageJson<'a> {
+    /// For an export, which they would make so many times as long.
+    pub fn without_readers(message: &'a Message) -> Self {
+        MessageJson {
+            read_by_ids: None,
+            ..MessageJson::from(message)
+        }
+    }
 }
 
 impl<'a> From<&'a Message> for MessageJson<'a> {
@@ -49,7 +61,7 @@ impl<'a> From<&'a Message> for MessageJson<'a> {
             reactions: message.reactions.iter().map(ReactionJson::from).collect(),
             mentions: &message.mentions,
             mentions_all: message.mentions_all,
-            read_by_ids: &message.read_by,
+            read_by_ids: Some(&message.read_by),
         }
     }
 }

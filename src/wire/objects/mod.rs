@@ -2,11 +2,13 @@
 
 mod audit;
 mod calls;
+mod export;
 mod files;
 mod invitations;
 mod messages;
 mod push;
 mod rooms;
+mod search;
 mod server;
 mod users;
 
@@ -18,11 +20,13 @@ use utoipa::openapi::{Object, ObjectBuilder, Type};
 
 pub use audit::{AuditEntryJson, AuditLogJson};
 pub use calls::CallStateJson;
+pub use export::{ExportHeadJson, ExportJson};
 pub use files::FileJson;
 pub use invitations::{InvitationJson, ListedInvitationJson, PreviewJson};
 pub use messages::{MessageJson, WindowJson};
 pub use push::{PushSettingsJson, PushSubscriptionJson, levels};
 pub use rooms::{BanJson, ChangedRoomJson, ParticipantJson, PublicRoomJson, RoomJson, role};
+pub use search::FoundJson;
 pub use server::ConfigJson;
 pub use users::{
     DeviceJson, LoginJson, MeJson, OidcLinkJson, OwnUserJson, RecoveryCodesJson, ResetLinkJson,

@@ -8,6 +8,7 @@ mod messages;
 mod push;
 mod relay;
 mod rooms;
+mod search;
 mod sign_ins;
 mod users;
 
@@ -21,6 +22,7 @@ pub use messages::*;
 pub use push::*;
 pub use relay::*;
 pub use rooms::*;
+pub use search::*;
 pub use sign_ins::*;
 pub use users::*;
 

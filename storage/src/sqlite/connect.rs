@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::deadline;
 use super::users::fold;
 use crate::StorageError;
 
@@ -19,6 +20,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes that the WAL keeps of the disk once all of it is in the database.
 const WAL_KEPT: i64 = 8 * 1024 * 1024;
+
+/// Steps of SQLite after which it is looked whether a reader's time is over.
+const PROGRESS: i32 = 1000;
 
 /// Says in the file itself whose it is: "MOzD".
 pub(crate) const APPLICATION_ID: i32 = 0x4D4F_7A44;
@@ -38,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_files.sql"),
     include_str!("migrations/0012_events.sql"),
     include_str!("migrations/0013_push_bots_audit.sql"),
+    include_str!("migrations/0014_search.sql"),
     include_str!("migrations/0015_audit.sql"),
 ];
 
@@ -171,10 +176,11 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     keep_statements(&connection)?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.progress_handler(PROGRESS, Some(deadline::has_passed))?;
     // SQLite's own knows the case of English letters alone.
     connection.create_scalar_function("fold", 1, flags, |context| {
         Ok(fold(context.get_raw(0).as_str()?))

@@ -3,6 +3,7 @@
 mod audit;
 mod connect;
 mod credentials;
+mod deadline;
 mod directory;
 mod events;
 mod files;
@@ -14,6 +15,7 @@ mod push;
 mod readers;
 mod relay;
 mod rooms;
+mod search;
 mod sign_ins;
 mod users;
 mod writer;

@@ -41,6 +41,8 @@ struct Job {
 /// What the thread is asked for.
 enum Work {
     Change(Job),
+    /// One that is committed by itself.
+    Apart(Job),
     /// To bring all that is committed into the one file.
     Checkpoint(oneshot::Sender<Result<(), StorageError>>),
 }
@@ -139,14 +141,17 @@ impl Writer {
                     Ok(first) => {
                         let rest = queue.try_iter().take(MAX_GROUP - 1);
                         let mut group = Vec::new();
+                        let mut apart = Vec::new();
                         let mut checkpoints = Vec::new();
                         for work in std::iter::once(first).chain(rest) {
                             match work {
                                 Work::Change(job) => group.push(job),
+                                Work::Apart(job) => apart.push(vec![job]),
                                 Work::Checkpoint(done) => checkpoints.push(done),
                             }
                         }
-                        if !group.is_empty() {
+                        let groups = std::iter::once(group).chain(apart);
+                        for group in groups.filter(|group| !group.is_empty()) {
                             commit_group(&mut connection, group, &shown, &told);
                             wal.keep_short(&connection);
                         }
@@ -220,6 +225,24 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
+        self.ask(Work::Change, change).await
+    }
+
+    /// As [`Self::write`], after those that wait already: a change for which no other one should have to wait longer for
+    /// its commit.
+    pub(super) async fn write_apart<T, F>(&self, change: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        self.ask(Work::Apart, change).await
+    }
+
+    async fn ask<T, F>(&self, how: fn(Job) -> Work, change: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (answer, answered) = oneshot::channel();
         let note = self.note.clone();
@@ -239,9 +262,7 @@ impl Writer {
             change: Box::new(change),
             _place: place.map_err(|_| StorageError::Closed)?,
         };
-        self.jobs
-            .send(Work::Change(job))
-            .map_err(|_| StorageError::Closed)?;
+        self.jobs.send(how(job)).map_err(|_| StorageError::Closed)?;
         answered.await.map_err(|_| StorageError::Closed)?
     }
 

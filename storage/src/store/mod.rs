@@ -12,6 +12,7 @@ mod moderation;
 mod push;
 mod relay;
 mod rooms;
+mod search;
 mod sign_ins;
 mod users;
 
@@ -31,6 +32,7 @@ pub use moderation::ModerationStore;
 pub use push::PushStore;
 pub use relay::RelayStore;
 pub use rooms::RoomStore;
+pub use search::SearchStore;
 pub use sign_ins::SignInStore;
 pub use users::UserStore;
 
@@ -45,6 +47,7 @@ pub trait Store:
     + InvitationStore
     + DirectoryStore
     + MessageStore
+    + SearchStore
     + FileStore
     + EventStore
     + RelayStore

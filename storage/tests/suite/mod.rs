@@ -6,6 +6,7 @@ mod events;
 mod files;
 mod messages;
 mod moderation;
+mod search;
 
 pub use messages::*;
 
@@ -20,6 +21,7 @@ use moznods_storage::{
 
 pub use events::*;
 pub use moderation::*;
+pub use search::*;
 
 /// Makes a test of every function below; `$store` returns a guard and an empty store.
 macro_rules! tests {
@@ -78,6 +80,12 @@ macro_rules! tests {
             own_messages_are_never_unread,
             a_note_stands_where_its_change_does,
             the_log_is_read_by_part_and_forgotten_by_age,
+            words_are_found_in_all_their_forms,
+            one_finds_what_is_said_where_one_takes_part,
+            what_was_changed_is_found_by_what_it_says_now,
+            what_was_found_is_read_page_by_page,
+            the_newest_of_many_are_found_first,
+            who_is_in_many_rooms_finds_in_all_of_them,
         );
     };
     ($store:path: $($name:ident),* $(,)?) => {

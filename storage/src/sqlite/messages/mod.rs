@@ -16,7 +16,7 @@ use crate::{
     NewMessage, Page, RoomId, Sent, StorageError, UserId, Window,
 };
 
-pub(super) use read::unread;
+pub(super) use read::{by_ids, unread};
 
 #[async_trait]
 impl MessageStore for SqliteStore {

@@ -47,7 +47,7 @@ pub(super) fn one(c: &Connection, message: MessageId) -> Result<Option<Message>>
 }
 
 /// Those of them that there are, newest first.
-pub(super) fn by_ids(c: &Connection, ids: &[MessageId]) -> Result<Vec<Message>> {
+pub(in crate::sqlite) fn by_ids(c: &Connection, ids: &[MessageId]) -> Result<Vec<Message>> {
     let ids = list(ids.iter().copied());
     let mut messages: Vec<Message> = c
         .prepare_cached(&format!(
