@@ -21,8 +21,8 @@ describe("a call", () => {
   const people = [];
   const [anna, boris, vera] = [() => people[0], () => people[1], () => people[2]];
 
-  async function arrive(username, options) {
-    const person = await Person.arrive(browser, server, options);
+  async function arrive(username) {
+    const person = await Person.arrive(browser, server);
     await person.context.addInitScript(keepConnections);
     await person.register(username, link);
     if (link === undefined) {
@@ -38,15 +38,18 @@ describe("a call", () => {
     browser = await launch(["--use-fake-device-for-media-stream=device-count=3,fps=8"]);
     for (const name of ["anna", "boris", "vera"]) await arrive(name);
     // Small windows are drawn by a machine without a graphics card in less time.
-    for (const name of ["gleb", "dina"]) await arrive(name, { viewport: { width: 480, height: 400 } });
+    for (const name of ["gleb", "dina"]) {
+      const { page } = await arrive(name);
+      await page.setViewportSize({ width: 480, height: 400 });
+    }
   });
   after(async () => {
     await browser?.close();
     await server?.stop();
   });
 
-  it("of two plays on both sides", async () => {
-    for (const person of [anna(), boris()]) await person.enterCall("Video call");
+  it("of two who enter at the same moment plays on both sides", async () => {
+    await Promise.all([anna(), boris()].map((person) => person.enterCall("Video call")));
     for (const person of [anna(), boris()]) {
       await allConnected(person, 1);
       await tilesPlay(person, 2);
@@ -287,6 +290,19 @@ describe("a call", () => {
       return { done: value?.includes("tile") === true, value };
     });
     await anna().page.evaluate(() => document.exitFullscreen());
+  });
+
+  it("lets a picture float above other windows", async () => {
+    await tileOf(anna(), "boris").hover();
+    await tileOf(anna(), "boris").getByRole("button", { name: "Picture in picture" }).click();
+    const floating = () =>
+      anna().page.evaluate(() => document.pictureInPictureElement?.closest(".tile")?.textContent ?? null);
+    await until("Boris floats", async () => {
+      const value = await floating();
+      return { done: value?.includes("boris") === true, value };
+    });
+    await tileOf(anna(), "boris").getByRole("button", { name: "Picture in picture" }).click();
+    await until("he does not any more", async () => ({ done: (await floating()) === null }));
   });
 
   it("of five plays on all sides", async () => {

@@ -51,7 +51,8 @@ export interface CallOptions {
 }
 
 const TICK_MS = 2_000;
-const RENEW_RETRY_MS = 30_000;
+/** Before another try, whether or not the last one has failed: it may hang on a connection that is dead. */
+const RENEW_RETRY_MS = 5_000;
 /** The server says that someone left, yet nobody said good-bye: so long they have to come back on a new line. */
 const RETURN_MS = 20_000;
 /** When no media flows either. */

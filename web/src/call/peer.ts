@@ -140,7 +140,7 @@ export class Peer {
   setIceServers(iceServers: RTCIceServer[]): void {
     // Firefox before 119 cannot; there the call goes on as long as the relay lets it.
     this.pc.setConfiguration?.({ ...this.pc.getConfiguration(), iceServers });
-    if (this.connected && this.quality?.relayProtocol) this.restart();
+    if (!this.connected || this.quality?.relayProtocol) this.restart();
   }
 
   /** Called every few seconds: how media travels, and whether negotiation has come to a halt. */

@@ -164,7 +164,7 @@ function Report(props: { findings: ReturnType<typeof untried>; onAgain: () => vo
         <summary>{t("report_show")}</summary>
         <textarea ref={field} class="input" readOnly rows={12} value={text} aria-label={t("report_label")} />
       </details>
-      <div class="dialog-actions">
+      <div class="dialog-actions stretched">
         <button type="button" class="button quiet" onClick={props.onAgain}>
           {t("check_again")}
         </button>

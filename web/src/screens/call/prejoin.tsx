@@ -42,7 +42,7 @@ function Preparation({ roomId, media }: { roomId: number; media: LocalMedia }): 
           <DeviceChoice media={media} />
         </div>
       </div>
-      <div class="dialog-actions prejoin-actions">
+      <div class="dialog-actions stretched prejoin-actions">
         <button type="button" class="button quiet" onClick={() => setChecking(true)}>
           <Icon name="pulse" />
           {t("check_connection")}
@@ -58,7 +58,7 @@ function Preparation({ roomId, media }: { roomId: number; media: LocalMedia }): 
 }
 
 function Preview({ media }: { media: LocalMedia }): JSX.Element {
-  const { username, display_name } = me();
+  const { username, display_name, avatar_url } = me();
   const name = display_name || username;
   const mic = media.audio.value === "on";
   const camera = media.video.value === "on";
@@ -66,7 +66,7 @@ function Preview({ media }: { media: LocalMedia }): JSX.Element {
     <div class="preview dark">
       {media.picture.value === null ? (
         <span class="tile-avatar">
-          <Avatar name={name} seed={username} large />
+          <Avatar name={name} seed={username} src={avatar_url} large />
           <span>{t("no_camera")}</span>
         </span>
       ) : (

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { startRinging } from "../../call/tone";
 import { t } from "../../i18n";
+import { avatarOf } from "../../state/people";
 import { answerCall, declineCall, ringing } from "../../state/ring";
 import { rooms } from "../../state/rooms";
 import { me } from "../../state/session";
@@ -18,10 +19,16 @@ export function IncomingCall(): JSX.Element | null {
   if (rung === null) return null;
   const room = rooms.value.get(rung.roomId);
   const name = room === undefined ? rung.from : roomTitle(room, me().id);
+  const caller = room?.participant_users.find(({ username }) => username === rung.from);
   return (
     <div class="ring" role="alertdialog" aria-labelledby="ring-name" aria-describedby="ring-text">
       <span class="ring-avatar">
-        <Avatar name={name} seed={name} large />
+        <Avatar
+          name={name}
+          seed={rung.from}
+          src={caller === undefined ? undefined : avatarOf(caller.id)}
+          large
+        />
       </span>
       <div class="ring-words" aria-live="assertive">
         <h2 id="ring-name" class="ellipsis">

@@ -30,7 +30,7 @@ export function CallSettings(props: { call: Call; onClose: () => void; onCheck: 
         checked={saver}
         onChange={(on) => choose({ saver: on })}
       />
-      <div class="dialog-actions">
+      <div class="dialog-actions stretched">
         <button type="button" class="button" onClick={props.onCheck}>
           <Icon name="pulse" />
           {t("check_title")}

@@ -9,6 +9,7 @@ import { bestColumns, startOf } from "../../call/layout";
 import type { Link } from "../../call/stats";
 import { rate } from "../../call/stats";
 import { type Key, t } from "../../i18n";
+import { avatarOf } from "../../state/people";
 import { me } from "../../state/session";
 import { report } from "../../state/toasts";
 import { Avatar, IconButton } from "../../ui/components";
@@ -23,6 +24,8 @@ interface Shown {
   key: string;
   name: string;
   seed: string;
+  /** Of the person, where the camera is off. */
+  face?: string;
   /** `null`: there is no picture to show. */
   picture: MediaStream | null;
   kind: "person" | "self" | "screen" | "own-screen";
@@ -49,6 +52,7 @@ function shownIn(call: Call): Shown[] {
       name,
       seed: username,
       picture: video ? stream : null,
+      face: avatarOf(id),
       kind: "person",
       participant,
       muted: !audio,
@@ -70,6 +74,7 @@ function shownIn(call: Call): Shown[] {
     name: t("you_named", { name: user.display_name || user.username }),
     seed: user.username,
     picture: media.picture.value,
+    face: user.avatar_url,
     kind: "self",
     muted: media.audio.value !== "on",
     hand: call.hand.value,
@@ -193,7 +198,7 @@ function Tile(props: {
         </span>
       ) : picture === null ? (
         <span class="tile-avatar">
-          <Avatar name={name} seed={props.shown.seed} large />
+          <Avatar name={name} seed={props.shown.seed} src={props.shown.face} large />
           <span class="visually-hidden">{t("no_camera")}</span>
         </span>
       ) : (
