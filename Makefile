@@ -20,7 +20,7 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	@touch $@
 
-web/dist/index.html: web/node_modules/.package-lock.json web/index.html web/vite.config.ts web/tsconfig.json \
+web/dist/index.html: web/node_modules/.package-lock.json web/index.html web/docs.html web/vite.config.ts web/tsconfig.json \
 		$(shell find web/src -type f 2>/dev/null) $(wildcard locales/*.json)
 	cd web && npm run --silent build
 	@touch $@

@@ -34,7 +34,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rollupOptions: {
-      input: { index: "index.html", sw: "src/sw.ts" },
+      // `docs` is the page that shows the API.
+      input: { index: "index.html", docs: "docs.html", sw: "src/sw.ts" },
       output: {
         // Its address is its name for as long as it is installed.
         entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js"),

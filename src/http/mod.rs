@@ -181,6 +181,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .route("/readyz", get(server::ready))
         .route("/metrics", get(server::metrics))
         .route("/api/openapi.json", get(openapi::serve));
+    let router = with_slashes(router, "/api/docs/", get(web::docs));
     let router = socket::routes()
         .into_iter()
         .fold(router, |router, (path, methods)| {

@@ -36,11 +36,23 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return ApiError::MethodNotAllowed.into_response();
     }
-    let path = if path.is_empty() { "index.html" } else { path };
     match Files::get(path) {
         Some(file) => File::from(file).answer(path, &headers),
-        None if path == "index.html" => (StatusCode::NOT_FOUND, NOT_BUILT).into_response(),
+        None if path.is_empty() || path == "index.html" => page("index.html", &headers),
         None => (StatusCode::NOT_FOUND, "Not found\n").into_response(),
+    }
+}
+
+/// `GET /api/docs/`: the page that shows the API's document.
+pub async fn docs(headers: HeaderMap) -> Response {
+    page("docs.html", &headers)
+}
+
+/// A page of the client, wherever it is asked for.
+fn page(path: &str, headers: &HeaderMap) -> Response {
+    match Files::get(path) {
+        Some(file) => File::from(file).answer(path, headers),
+        None => (StatusCode::NOT_FOUND, NOT_BUILT).into_response(),
     }
 }
 
