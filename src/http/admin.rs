@@ -165,9 +165,9 @@ pub struct OfLog {
     /// A username, or how a kind of actor is called.
     actor: Option<String>,
     action: Option<String>,
-    #[param(format = DateTime)]
+    /// RFC 3339.
     since: Option<String>,
-    #[param(format = DateTime)]
+    /// RFC 3339.
     until: Option<String>,
     /// The id of an entry.
     #[param(value_type = Option<i64>, minimum = 1)]

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiResult;
 use super::extract::{Asked, Body, Id, IdAndText, Paging, SignedIn, Writing};
-use super::openapi::{Page, refused, text};
+use super::openapi::{Page, positive, refused, text};
 use super::{Routes, State, routes};
 use crate::app::{Draft, Error, Problem, limits};
 use crate::wire::{Int, MessageJson, WindowJson, ids};
@@ -33,14 +33,12 @@ pub struct Place {
     after: Option<String>,
     #[param(value_type = Option<i64>, minimum = 1)]
     around: Option<String>,
-    #[param(value_type = Option<i64>, minimum = 1)]
+    /// 50 by default; more than 100 are not given.
+    #[param(schema_with = positive)]
     limit: Option<String>,
 }
 
 impl Place {
-    const DEFAULT_LIMIT: i64 = 50;
-    const MAX_LIMIT: i64 = 100;
-
     /// `None`: a page is asked for.
     fn cursor(&self) -> Result<Option<Cursor>, Error> {
         type Make = fn(i64) -> Cursor;
@@ -61,13 +59,13 @@ impl Place {
         }
         Ok(cursor.or(self.limit.as_ref().map(|_| Cursor::Newest)))
     }
+}
 
-    fn limit(&self) -> Result<i64, Error> {
-        let limit = self.limit.as_ref();
-        limit.map_or(Ok(Self::DEFAULT_LIMIT), |limit| {
-            Ok(number("limit", limit)?.min(Self::MAX_LIMIT))
-        })
-    }
+/// How many are wanted.
+fn limit(given: Option<&String>) -> Result<i64, Error> {
+    const DEFAULT: i64 = 50;
+    const MAX: i64 = 100;
+    given.map_or(Ok(DEFAULT), |given| Ok(number("limit", given)?.min(MAX)))
 }
 
 /// A positive number.
@@ -91,7 +89,7 @@ pub async fn list(
     if let Some(cursor) = place.cursor()? {
         let window = edge
             .app
-            .message_window(&by.user, room, cursor, place.limit()?)
+            .message_window(&by.user, room, cursor, limit(place.limit.as_ref())?)
             .await?;
         return Ok(Json(WindowJson::from(&window)).into_response());
     }
@@ -241,6 +239,15 @@ async fn react(
     Ok(written(&changed))
 }
 
+#[derive(Deserialize, IntoParams)]
+pub struct Before {
+    #[param(value_type = Option<i64>, minimum = 1)]
+    before: Option<String>,
+    /// 50 by default; more than 100 are not given.
+    #[param(schema_with = positive)]
+    limit: Option<String>,
+}
+
 /// Messages that mention one, newest first.
 #[utoipa::path(get, path = "/api/mentions/", responses(
     (status = 200, body = WindowJson),
@@ -249,13 +256,16 @@ async fn react(
 pub async fn mentions(
     edge: State,
     by: SignedIn,
-    Asked(place): Asked<Place>,
+    Asked(place): Asked<Before>,
 ) -> ApiResult<Response> {
     let before = place
         .before
         .as_ref()
         .map(|before| number("before", before))
         .transpose()?;
-    let window = edge.app.mentions(&by.user, before, place.limit()?).await?;
+    let window = edge
+        .app
+        .mentions(&by.user, before, limit(place.limit.as_ref())?)
+        .await?;
     Ok(Json(WindowJson::from(&window)).into_response())
 }

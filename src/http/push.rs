@@ -4,7 +4,10 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{Object, Type};
 
 use super::error::ApiResult;
 use super::extract::{Body, Id, SignedIn, Writing};
@@ -131,9 +134,16 @@ pub async fn settings(edge: State, by: SignedIn) -> ApiResult<Json<PushSettingsJ
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PushSettingsBody)]
 pub struct SettingsBody {
-    #[schema(schema_with = levels)]
+    #[schema(schema_with = levels_or_null)]
     messages: Option<String>,
     calls: Option<bool>,
+}
+
+fn levels_or_null() -> Object {
+    let mut levels = levels();
+    levels.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    levels.enum_values.get_or_insert_default().push(Value::Null);
+    levels
 }
 
 /// Changes of what one is told.

@@ -11,8 +11,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     AllOfBuilder, ArrayBuilder, ComponentsBuilder, Content, Header, Info, License, ObjectBuilder,
-    OneOfBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder, Schema, Server,
-    Type,
+    OneOfBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+    Server, Type,
 };
 
 use super::parts::{BEARER, TOKEN};
@@ -80,18 +80,37 @@ fn document() -> OpenApi {
     for (tag, about, routes) in crate::http::parts() {
         tags.push(TagBuilder::new().name(tag).description(Some(about)).build());
         for route in routes {
-            for (name, schema) in route.schemas {
-                let schema = page_by_name(&name, schema);
-                components = components.schema(name, schema);
-            }
+            let may_be_empty = |content: &Content| match &content.schema {
+                Some(RefOr::Ref(to)) => route.schemas.iter().any(|(name, schema)| {
+                    *to == Ref::from_schema_name(name)
+                        && matches!(schema, RefOr::T(Schema::Object(it)) if it.required.is_empty())
+                }),
+                _ => false,
+            };
             for path in route.other_path.into_iter().chain([route.path.as_str()]) {
                 let mut item = route.item.clone();
                 for (method, operation) in operations(&mut item) {
                     operation.tags = Some(vec![tag.to_owned()]);
                     operation.operation_id = Some(id(method, path));
+                    if let Some(RefOr::T(body)) = &mut operation.request_body {
+                        let content = body.content.values();
+                        let optional = content.into_iter().all(|content| match content {
+                            RefOr::T(content) => may_be_empty(content),
+                            RefOr::Ref(_) => false,
+                        });
+                        body.required = Some(if optional {
+                            Required::False
+                        } else {
+                            Required::True
+                        });
+                    }
                     finish(operation, &mut errors);
                 }
                 paths = paths.path(path, item);
+            }
+            for (name, schema) in route.schemas {
+                let schema = page_by_name(&name, schema);
+                components = components.schema(name, schema);
             }
         }
     }

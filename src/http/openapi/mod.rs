@@ -17,7 +17,7 @@ use utoipa::openapi::{PathItem, RefOr, Schema};
 use super::Edge;
 pub use document::is_named;
 use parts::{Signature, Telling};
-pub use schemas::{Binary, Page, some_text, text};
+pub use schemas::{Binary, Page, positive, some_text, text};
 
 /// Schemas that an operation refers to, by name.
 pub type Schemas = Vec<(String, RefOr<Schema>)>;

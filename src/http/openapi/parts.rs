@@ -242,14 +242,10 @@ const KINDS: [&str; 3] = [
 
 impl<T: ToSchema> Part for Body<T> {
     fn tell(telling: &mut Telling<'_>) {
-        let (required, kinds) = match T::schema() {
-            RefOr::T(Schema::Object(object)) => {
-                let is_flat = object.properties.values().all(|schema| {
-                    matches!(schema, RefOr::T(Schema::Object(object)) if object.properties.is_empty())
-                });
-                (!object.required.is_empty(), if is_flat { 3 } else { 1 })
-            }
-            _ => (true, 1),
+        let is_text = |schema: &RefOr<Schema>| matches!(schema, RefOr::T(Schema::Object(object)) if object.properties.is_empty());
+        let kinds = match T::schema() {
+            RefOr::T(Schema::Object(object)) if object.properties.values().all(is_text) => 3,
+            _ => 1,
         };
         let schema = telling.reference::<T>();
         let body = KINDS
@@ -258,12 +254,7 @@ impl<T: ToSchema> Part for Body<T> {
             .fold(RequestBodyBuilder::new(), |body, kind| {
                 body.content(*kind, Content::new(Some(schema.clone())))
             });
-        let required = if required {
-            Required::True
-        } else {
-            Required::False
-        };
-        telling.operation.request_body = Some(body.required(Some(required)).build().into());
+        telling.operation.request_body = Some(body.build().into());
         telling.refuses::<refused::Fields>();
         telling.refuses::<refused::Malformed>();
         telling.refuses::<refused::UnsupportedMediaType>();

@@ -1,5 +1,6 @@
 //! Schemas that several operations share.
 
+use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{KnownFormat, Object, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
@@ -25,18 +26,31 @@ pub struct PageParams {
     /// The first one is 1.
     #[param(minimum = 1, maximum = 1_099_511_627_776_i64)]
     page: Option<i64>,
-    /// 20 by default; more than 100 are not given.
-    #[param(minimum = 1)]
+    /// 1 to 100. More is 100, and what is no such number, or not there, is 20.
+    #[param(schema_with = anything)]
     page_size: Option<i64>,
 }
 
-/// A text of at most so many characters.
+/// What is not understood is not refused either.
+fn anything() -> Object {
+    let types = SchemaType::from_iter([Type::Integer, Type::String]);
+    ObjectBuilder::new().schema_type(types).build()
+}
+
+/// A number of things that are wanted, however large: what is more than may be is as many as may be.
+pub fn positive() -> Object {
+    let number = ObjectBuilder::new().schema_type(Type::Integer);
+    number.minimum(Some(1)).build()
+}
+
+/// A text of at most so many characters, or none.
 pub fn text<const MAX: usize>() -> Object {
-    let text = ObjectBuilder::new().schema_type(Type::String);
+    let types = SchemaType::from_iter([Type::String, Type::Null]);
+    let text = ObjectBuilder::new().schema_type(types);
     text.max_length(Some(MAX)).build()
 }
 
-/// As [`text`], and not empty.
+/// A text that is not empty, of at most so many characters.
 pub fn some_text<const MAX: usize>() -> Object {
     let text = ObjectBuilder::new().schema_type(Type::String);
     text.min_length(Some(1)).max_length(Some(MAX)).build()
