@@ -78,6 +78,11 @@ impl Connection {
         self.hub.follows(self.id, room)
     }
 
+    /// Those who are online and take part in a room of which the connection, which listens to everything, hears.
+    pub fn online(&self) -> Vec<UserId> {
+        self.hub.online_for(self.id, self.identity.user_id)
+    }
+
     /// The next frame for this connection; `Err` as soon as this side has closed it. One task at a time may wait,
     /// for this or for [`Self::poll_closed`].
     pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Result<Queued, CloseReason>> {

@@ -156,6 +156,14 @@ impl Connections {
         }
     }
 
+    /// The rooms that the connection, which listens to everything, hears of.
+    pub fn followed(&self, id: ConnectionId) -> Vec<RoomId> {
+        match self.entries.get(&id).map(|entry| &entry.listening) {
+            Some(Listening::Everything(rooms)) => rooms.followed.iter().copied().collect(),
+            Some(Listening::To(_)) | None => Vec::new(),
+        }
+    }
+
     pub fn follows(&self, id: ConnectionId, room: RoomId) -> bool {
         match self.entries.get(&id).map(|entry| &entry.listening) {
             Some(Listening::Everything(rooms)) => rooms.followed.contains(&room),
@@ -229,10 +237,19 @@ impl Connections {
                     }
                 }
             }
+            Event::ToWide { users, frame } => {
+                for user in users.iter() {
+                    for id in self.of_user(*user) {
+                        if self.is_wide(id) {
+                            self.send(id, &frame, Form::Wide, wake);
+                        }
+                    }
+                }
+            }
             Event::ToConnection { connection, frame } => {
-                let form = match self.entries.get(&connection).map(|entry| &entry.listening) {
-                    Some(Listening::Everything(_)) => Form::Wide,
-                    _ => Form::Narrow,
+                let form = match self.is_wide(connection) {
+                    true => Form::Wide,
+                    false => Form::Narrow,
                 };
                 self.send(connection, &frame, form, wake);
             }
@@ -290,6 +307,11 @@ impl Connections {
                 }
             }
         }
+    }
+
+    fn is_wide(&self, id: ConnectionId) -> bool {
+        let listening = self.entries.get(&id).map(|entry| &entry.listening);
+        matches!(listening, Some(Listening::Everything(_)))
     }
 
     fn of_user(&self, user: UserId) -> Vec<ConnectionId> {

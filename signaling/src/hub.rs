@@ -1,6 +1,6 @@
 //! The hub: connections come and go, frames find their listeners, calls keep their state.
 //!
-//! Lock order: calls, then connections. What a change of a call sends is published under the lock of the calls,
+//! Lock order: calls, then connections or presence. What a change of a call sends is published under the lock of the calls,
 //! so that nobody sees two states in the wrong order.
 
 use std::collections::{BTreeSet, HashSet};
@@ -14,9 +14,10 @@ use crate::bus::{Bus, Event};
 use crate::calls::{Calls, Joined};
 use crate::connections::{Connections, Entry, Listening, Rooms};
 use crate::mailbox::Mailbox;
+use crate::presence::Presence;
 use crate::{
     CallMember, CallPresence, CallState, CloseReason, Connection, ConnectionId, Frame, Identity,
-    MemberState, RoomId, Scope, SignalError, UserId, Whom,
+    MemberState, PresenceChanges, RoomId, Scope, SignalError, UserId, Whom,
 };
 
 /// How what happens in a call is written; the hub itself knows no format.
@@ -38,6 +39,8 @@ pub struct Hub {
     /// Rooms in whose call somebody became active or ceased to be.
     changed_calls: Mutex<BTreeSet<RoomId>>,
     call_changed: Notify,
+    presence: Mutex<Presence>,
+    presence_changed: Notify,
     next_id: AtomicU64,
 }
 
@@ -65,6 +68,8 @@ impl Hub {
             calls: Mutex::default(),
             changed_calls: Mutex::default(),
             call_changed: Notify::new(),
+            presence: Mutex::default(),
+            presence_changed: Notify::new(),
             next_id: AtomicU64::new(1),
         })
     }
@@ -96,8 +101,9 @@ impl Hub {
     ) -> Result<Connection, TooManyConnections> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(Mailbox::default());
+        let user = identity.user_id;
         let entry = Entry {
-            user: identity.user_id,
+            user,
             sign_in: identity.sign_in,
             listening,
             mailbox: Arc::clone(&mailbox),
@@ -105,6 +111,7 @@ impl Hub {
         if !lock(&self.connections).add(id, entry) {
             return Err(TooManyConnections);
         }
+        self.presence_may_change(user);
         Ok(Connection::new(
             Arc::clone(self),
             id,
@@ -139,6 +146,14 @@ impl Hub {
         });
     }
 
+    /// To the connections of these users that listen to everything.
+    pub fn notify_wide(&self, users: impl Into<Arc<[UserId]>>, frame: impl Into<Arc<Frame>>) {
+        self.bus.publish(Event::ToWide {
+            users: users.into(),
+            frame: frame.into(),
+        });
+    }
+
     pub fn close(&self, whom: Whom, reason: CloseReason) {
         self.bus.publish(Event::Close { whom, reason });
     }
@@ -146,6 +161,9 @@ impl Hub {
     /// The user takes part in the room: connections that listen to everything of his hear it from now on.
     pub fn entered(&self, room: RoomId, user: UserId) {
         self.bus.publish(Event::Entered { room, user });
+        if lock(&self.presence).enters(room, user) {
+            self.presence_changed.notify_one();
+        }
     }
 
     /// The user takes part in the room no more: connections that listen to it alone are closed, others hear nothing
@@ -153,6 +171,7 @@ impl Hub {
     pub fn left(&self, room: RoomId, user: UserId) {
         let mut calls = lock(&self.calls);
         self.bus.publish(Event::Left { room, user });
+        lock(&self.presence).leaves(room, user);
         let before = calls.leave_with_all(room, user);
         self.tell_of_leaving(room, user, before, &calls);
     }
@@ -186,6 +205,56 @@ impl Hub {
         }
     }
 
+    /// Waits for somebody who may have come or gone, or entered a room, since the last time; for one caller at a time.
+    pub async fn presence_changes(&self) -> PresenceChanges {
+        loop {
+            let changes = self.take_presence_changes();
+            if !changes.is_empty() {
+                return changes;
+            }
+            self.presence_changed.notified().await;
+        }
+    }
+
+    /// As [`Self::presence_changes`], perhaps none.
+    pub fn take_presence_changes(&self) -> PresenceChanges {
+        lock(&self.presence).take_changes()
+    }
+
+    /// Whether others have been told that the user is here.
+    pub fn is_online(&self, user: UserId) -> bool {
+        lock(&self.presence).is_here(user)
+    }
+
+    /// Others are told that the user is here. The caller looks up his rooms *after* this, and says which they are by
+    /// [`Self::is_online_in`].
+    pub fn comes_online(&self, user: UserId) {
+        lock(&self.presence).comes(user);
+    }
+
+    pub fn is_online_in(&self, user: UserId, rooms: &[RoomId]) {
+        lock(&self.presence).knows(user, rooms);
+    }
+
+    pub fn goes_offline(&self, user: UserId) {
+        lock(&self.presence).goes(user);
+    }
+
+    /// Those who are online and share a room with the user, who is so, too.
+    pub fn online_around(&self, user: UserId) -> Vec<UserId> {
+        lock(&self.presence).around(user)
+    }
+
+    /// Those who are online and take part in the room, but for one.
+    pub fn online_in(&self, room: RoomId, except: UserId) -> Vec<UserId> {
+        lock(&self.presence).of_rooms([room].iter(), except)
+    }
+
+    fn presence_may_change(&self, user: UserId) {
+        lock(&self.presence).has_changed(user);
+        self.presence_changed.notify_one();
+    }
+
     fn call_has_changed(&self, room: RoomId) {
         lock(&self.changed_calls).insert(room);
         self.call_changed.notify_one();
@@ -212,6 +281,11 @@ impl Hub {
 impl Hub {
     pub(crate) fn follow(&self, id: ConnectionId, rooms: &[RoomId]) {
         lock(&self.connections).follow(id, rooms);
+    }
+
+    pub(crate) fn online_for(&self, id: ConnectionId, user: UserId) -> Vec<UserId> {
+        let rooms = lock(&self.connections).followed(id);
+        lock(&self.presence).of_rooms(rooms.iter(), user)
     }
 
     pub(crate) fn follows(&self, id: ConnectionId, room: RoomId) -> bool {
@@ -279,6 +353,7 @@ impl Hub {
     pub(crate) fn lose(&self, id: ConnectionId, user: UserId) {
         let mut calls = lock(&self.calls);
         lock(&self.connections).remove(id);
+        self.presence_may_change(user);
         for room in calls.rooms_of(id) {
             let before = calls.leave(room, id);
             self.tell_of_leaving(room, user, before, &calls);

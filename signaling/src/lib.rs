@@ -17,12 +17,14 @@ mod connections;
 mod frame;
 mod hub;
 mod mailbox;
+mod presence;
 
 pub use calls::{CallMember, CallPresence, CallState, MemberState, SignalError};
 pub use connection::{Connection, Identity};
 pub use connections::{CloseReason, MAX_CONNECTIONS_PER_USER, Whom};
 pub use frame::{Form, Frame, Queued};
 pub use hub::{CallFrames, Hub, TooManyConnections};
+pub use presence::Changes as PresenceChanges;
 
 pub type UserId = i64;
 pub type RoomId = i64;

@@ -169,10 +169,16 @@ impl App {
 
     /// As [`Self::mark_read`], for a message that must stand in `room`.
     pub async fn mark_read_in(&self, user: &User, room: RoomId, message: MessageId) -> Result<()> {
-        if self.store.room_of_message(message).await? != Some(room) {
-            return Err(Refusal::NotFound.into());
-        }
+        self.stands_in(room, message).await?;
         self.read_up_to(user, room, message).await
+    }
+
+    /// Refuses a message that is not there, or in another room.
+    pub async fn stands_in(&self, room: RoomId, message: MessageId) -> Result<()> {
+        match self.store.room_of_message(message).await? {
+            Some(found) if found == room => Ok(()),
+            _ => Err(Refusal::NotFound.into()),
+        }
     }
 
     pub async fn mark_room_read(&self, user: &User, room: RoomId) -> Result<()> {

@@ -21,6 +21,7 @@ mod moderation;
 mod month_quotas;
 mod names;
 mod passwords;
+mod presence;
 mod push;
 mod relay;
 mod relay_devices;
@@ -180,6 +181,7 @@ impl App {
         self.prepare_files().await;
         tokio::spawn(Arc::clone(self).sweep_files());
         tokio::spawn(Arc::clone(self).announce_calls());
+        tokio::spawn(Arc::clone(self).announce_presence());
         tokio::spawn(Arc::clone(self).obey_other_processes());
         tokio::spawn(Arc::clone(self).push_news());
         tokio::spawn(Arc::clone(self).keep_usage());

@@ -88,11 +88,12 @@ fn flat(kind: &'static str, body: impl Serialize) -> Outgoing {
 }
 
 /// The first frame of a connection that listens to everything.
-pub fn hello(user: &User, last_event: EventId, heartbeat_seconds: u64) -> Bytes {
+pub fn hello(user: &User, online: &[UserId], last_event: EventId, heartbeat_seconds: u64) -> Bytes {
     framed(
         "hello",
         json!({
             "user": OwnUserJson::from(user),
+            "online": online,
             "last_event_id": last_event,
             "heartbeat_seconds": heartbeat_seconds,
         }),
@@ -187,6 +188,11 @@ pub fn participant_changed(room: RoomId, change: &str, who: &Acquaintance) -> Ou
             "participant_count": who.participant_count,
         }),
     )
+}
+
+/// Who of those that share a room with the reader has come, and who has gone.
+pub fn presence(online: &[UserId], offline: &[UserId]) -> Outgoing {
+    framed("presence", json!({"online": online, "offline": offline}))
 }
 
 pub fn room_presence(room: RoomId, active: &[String]) -> Outgoing {

@@ -25,6 +25,11 @@ pub enum Inbound {
     MessageRead {
         message_id: MessageId,
     },
+    /// Something that is done to a message.
+    OfMessage {
+        message_id: MessageId,
+        act: MessageAct,
+    },
     MarkRoomAsRead,
     Typing(bool),
     JoinCall,
@@ -33,6 +38,12 @@ pub enum Inbound {
     RequestMic {
         target_user_id: UserId,
     },
+}
+
+pub enum MessageAct {
+    Edit(String),
+    Delete,
+    React { emoji: String, added: bool },
 }
 
 /// A description or candidate on its way to one peer.
@@ -110,7 +121,7 @@ impl Inbound {
 
     /// Whether something is stored for it that others will read.
     pub fn stores(&self) -> bool {
-        matches!(self, Inbound::ChatMessage(_))
+        matches!(self, Inbound::ChatMessage(_) | Inbound::OfMessage { .. })
     }
 
     pub fn parse(text: &str) -> Result<Self, BadFrame> {
@@ -164,6 +175,25 @@ impl Inbound {
                     })
                 })
             }
+            "edit_message" => {
+                #[derive(Deserialize)]
+                struct Data {
+                    message_id: Int,
+                    content: String,
+                }
+                let data: Data = read(data)?;
+                Ok(of_message(data.message_id, MessageAct::Edit(data.content)))
+            }
+            "delete_message" => {
+                #[derive(Deserialize)]
+                struct Data {
+                    message_id: Int,
+                }
+                let data: Data = read(data)?;
+                Ok(of_message(data.message_id, MessageAct::Delete))
+            }
+            "add_reaction" => reaction(data, true),
+            "remove_reaction" => reaction(data, false),
             "message_read" => {
                 #[derive(Deserialize)]
                 struct Data {
@@ -233,6 +263,20 @@ pub fn nests_deeper(json: &[u8], levels: usize) -> bool {
         }
     }
     false
+}
+
+fn of_message(Int(message_id): Int, act: MessageAct) -> Inbound {
+    Inbound::OfMessage { message_id, act }
+}
+
+fn reaction(data: &str, added: bool) -> Result<Inbound, BadFrame> {
+    #[derive(Deserialize)]
+    struct Data {
+        message_id: Int,
+        emoji: String,
+    }
+    let Data { message_id, emoji } = read(data)?;
+    Ok(of_message(message_id, MessageAct::React { emoji, added }))
 }
 
 fn signal(kind: SignalKind, data: &str) -> Result<Inbound, BadFrame> {

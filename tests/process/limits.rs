@@ -644,11 +644,11 @@ async fn what_is_too_large_or_too_deep_is_refused_and_nothing_breaks() {
 
 #[tokio::test]
 async fn who_waits_as_long_as_he_is_told_may_go_on() {
-    let server = limited(&["--limits-api-per-minute=60"]);
+    let server = limited(&["--limits-api-per-minute=12"]);
     let ann = server.user("ann").await;
     let name = json!({"name": "room"});
     let write = async || ann.request(Method::POST, "/api/rooms/").json(&name);
-    let wait = refused(is_done(60, 60, write).await).await;
+    let wait = refused(is_done(12, 60, write).await).await;
     tokio::time::sleep(Duration::from_secs(wait)).await;
     assert_eq!(answer(write().await).await.0, 201);
 }

@@ -359,6 +359,8 @@ impl User<'_> {
 
 pub struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Who is online comes at any time; most do not wait for it.
+    hears_presence: bool,
     pub response: Response<Option<Vec<u8>>>,
 }
 
@@ -380,7 +382,11 @@ impl Socket {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match tokio_tungstenite::connect_async(request).await {
-            Ok((stream, response)) => Ok(Socket { stream, response }),
+            Ok((stream, response)) => Ok(Socket {
+                stream,
+                hears_presence: false,
+                response,
+            }),
             Err(Error::Http(response)) => Err(Some(response.status().as_u16())),
             Err(Error::Io(error)) if error.kind() == ErrorKind::ConnectionReset => Err(None),
             Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => Err(None),
@@ -408,6 +414,17 @@ impl Socket {
         self.stream.flush().await.unwrap();
     }
 
+    /// From now on `presence` is a frame like others.
+    pub fn with_presence(mut self) -> Self {
+        self.hears_presence = true;
+        self
+    }
+
+    fn hears(&self, message: &Message) -> bool {
+        let of_presence = |text: &str| text.starts_with(r#"{"type":"presence""#);
+        self.hears_presence || !message.to_text().is_ok_and(of_presence)
+    }
+
     async fn message(&mut self) -> Message {
         self.message_within(SOON).await
     }
@@ -418,7 +435,7 @@ impl Socket {
                 let message = self.stream.next().await;
                 let message = message.expect("the connection is there").unwrap();
                 // The server asks now and then whether we live; that is not what is waited for.
-                if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                if !matches!(message, Message::Ping(_) | Message::Pong(_)) && self.hears(&message) {
                     return message;
                 }
             }
@@ -438,8 +455,9 @@ impl Socket {
         let next = async {
             loop {
                 match self.stream.next().await {
-                    Some(Ok(Message::Text(text))) => return Some(text),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(message)) if !self.hears(&message) => {}
+                    Some(Ok(Message::Text(text))) => return Some(text),
                     _ => return None,
                 }
             }

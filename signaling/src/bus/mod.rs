@@ -22,6 +22,11 @@ pub enum Event {
         users: Arc<[UserId]>,
         frame: Arc<Frame>,
     },
+    /// To the connections of these users that listen to everything.
+    ToWide {
+        users: Arc<[UserId]>,
+        frame: Arc<Frame>,
+    },
     ToConnection {
         connection: ConnectionId,
         frame: Arc<Frame>,

@@ -1,14 +1,16 @@
 //! What the frames of clients do.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use moznods_signaling::Scope;
-use moznods_storage::{RoomId, Sent, UserId};
+use moznods_storage::{MessageId, RoomId, Sent, UserId};
 
-use crate::app::{Refusal, Socket};
+use crate::app::{App, Person, Refusal, Result as Done, Socket};
 use crate::http::Edge;
 use crate::http::error::{ApiError, ApiResult};
 use crate::i18n::{self, Lang};
-use crate::wire::{self, BadFrame, Inbound};
+use crate::wire::{self, BadFrame, Inbound, MessageAct};
 
 pub fn bad(frame: BadFrame, room: Option<RoomId>, lang: Lang) -> Bytes {
     let code = frame.code();
@@ -37,15 +39,26 @@ fn written(error: &ApiError, room: Option<RoomId>, lang: Lang) -> Bytes {
     wire::error(code, &detail, room, error.retry_after())
 }
 
+/// Who sends a frame.
+#[derive(Clone, Copy)]
+pub struct Sender<'a> {
+    pub socket: &'a Socket,
+    pub lang: Lang,
+    pub address: IpAddr,
+}
+
 /// Does what a frame asks for. The answer is for the sender alone: a pong or an error. `text` is the whole frame.
 pub async fn act(
     edge: &Edge,
-    socket: &Socket,
-    lang: Lang,
+    sender: Sender<'_>,
     inbound: Result<Inbound, BadFrame>,
     text: &str,
 ) -> Option<Bytes> {
-    let Socket { user, connection } = socket;
+    let Sender {
+        socket: Socket { user, connection },
+        lang,
+        address,
+    } = sender;
     let app = &edge.app;
     let inbound = match inbound {
         Ok(inbound) => inbound,
@@ -81,6 +94,11 @@ pub async fn act(
                 Err(error) => Err(error.into()),
             }
         }
+        (Scope::Chat(room), Inbound::OfMessage { message_id, act }) => {
+            let by = Person { user, address };
+            let acting = of_message(app, by, room, message_id, act);
+            acting.await.map_err(ApiError::from)
+        }
         (Scope::Chat(room), Inbound::MessageRead { message_id }) => {
             let marking = app.mark_read_in(user, room, message_id);
             marking.await.map_err(ApiError::from)
@@ -114,4 +132,23 @@ pub async fn act(
     };
     let error = done.err()?;
     Some(written(&error, named, lang))
+}
+
+/// What is done to a message is told to all in the room, the one who did it too.
+async fn of_message(
+    app: &App,
+    by: Person<'_>,
+    room: RoomId,
+    message: MessageId,
+    act: MessageAct,
+) -> Done<()> {
+    app.stands_in(room, message).await?;
+    match act {
+        MessageAct::Edit(content) => app.edit_message(by.user, message, content).await.map(drop),
+        MessageAct::Delete => app.delete_message(by, message).await,
+        MessageAct::React { emoji, added } => {
+            let reacting = app.react(by.user, message, &emoji, added);
+            reacting.await.map(drop)
+        }
+    }
 }

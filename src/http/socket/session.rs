@@ -105,6 +105,7 @@ async fn open(edge: &Arc<Edge>, asked: Asked, link: &mut Link) -> Linked<Session
         edge: Arc::clone(edge),
         socket,
         lang,
+        address,
         last_event,
         told: 0,
         began: 0,
@@ -145,6 +146,7 @@ struct Session {
     edge: Arc<Edge>,
     socket: Socket,
     lang: Lang,
+    address: IpAddr,
     /// From where the client goes on.
     last_event: Option<EventId>,
     /// The newest event that the client knows, or has been told to fetch.
@@ -170,7 +172,8 @@ impl Session {
         let Socket { user, connection } = &self.socket;
         self.began = self.edge.app.last_event().await.map_err(failed)?;
         self.told = self.began;
-        let hello = wire::hello(user, self.began, PING_EVERY.as_secs());
+        let online = connection.online();
+        let hello = wire::hello(user, &online, self.began, PING_EVERY.as_secs());
         let hello = link.text(hello);
         link.send_to(connection, hello).await?;
         if let Some(after) = self.last_event {
@@ -298,7 +301,12 @@ impl Session {
             self.resume(link, *last_event_id).await?;
             return Ok(None);
         }
-        Ok(act::act(&self.edge, &self.socket, self.lang, inbound, frame).await)
+        let sender = act::Sender {
+            socket: &self.socket,
+            lang: self.lang,
+            address: self.address,
+        };
+        Ok(act::act(&self.edge, sender, inbound, frame).await)
     }
 }
 
