@@ -191,6 +191,8 @@ pub enum Refusal {
     FileType,
     /// The content is not what name or declared type say.
     FileContradiction,
+    /// To a message, with which it goes.
+    FileAttached,
     /// The disk has no space for what was to be kept.
     StorageFull,
     /// Nothing is pushed here.
@@ -254,6 +256,7 @@ impl Refusal {
             Refusal::FileTooLarge(_) => "file_too_large",
             Refusal::FileType => "file_type",
             Refusal::FileContradiction => "file_contradiction",
+            Refusal::FileAttached => "file_attached",
             Refusal::StorageFull => "storage_full",
             Refusal::PushOff => "push_off",
         }

@@ -133,6 +133,7 @@ impl ApiError {
                 Refusal::Overloaded | Refusal::RelayNotRunning | Refusal::OidcUnavailable => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
+                Refusal::FileAttached => StatusCode::CONFLICT,
                 Refusal::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             },
             ApiError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -424,6 +424,39 @@ async fn a_user_has_so_much_room_and_so_many_uploads() {
     assert!(header(&limited, "retry-after").parse::<u32>().unwrap() >= 1);
 }
 
+#[tokio::test]
+async fn what_no_message_has_is_deleted_by_who_has_uploaded_it() {
+    let server = Server::start(&["--files-quota-per-user=100KiB"]);
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let much = || vec![b'x'; 60 * 1024];
+    let (_, file) = upload(&ann, "a.txt", "text/plain", much()).await;
+    assert_eq!(upload(&ann, "b.txt", "text/plain", much()).await.0, 413);
+    let delete = async |user: &User<'_>, file: &Value| {
+        let path = format!("/api/files/{}/", file["id"]);
+        answer(user.request(Method::DELETE, &path)).await
+    };
+    assert_eq!(delete(&bob, &file).await.0, 404);
+    assert_eq!(delete(&ann, &file).await, (204, Value::Null));
+    assert_eq!(delete(&ann, &file).await.0, 404);
+    eventually("its bytes are gone", || async {
+        on_disk(&server).is_empty()
+    })
+    .await;
+    let (status, file) = upload(&ann, "b.txt", "text/plain", much()).await;
+    assert_eq!(status, 201);
+
+    let room = ann.room_with(&[&bob]).await;
+    let path = format!("/api/chat/{room}/messages/");
+    ann.done(&path, json!({"attachment_ids": [file["id"]]}))
+        .await;
+    for user in [&ann, &bob] {
+        let (status, refused) = delete(user, &file).await;
+        assert_eq!((status, &refused["code"]), (409, &json!("file_attached")));
+    }
+    let path = format!("/api/files/{}/", file["id"]);
+    assert_eq!(bob.get(&path).await.0, 200);
+}
+
 /// The head and half of the body of an upload.
 fn begin_upload(server: &Server, token: &str) -> TcpStream {
     let address = server.url.strip_prefix("http://").unwrap();

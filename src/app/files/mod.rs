@@ -175,6 +175,16 @@ impl App {
         Ok(found.ok_or(Refusal::NotFound)?)
     }
 
+    /// One that its uploader has attached to nothing; what is attached goes with its message.
+    pub async fn delete_file(&self, user: &User, file: FileId) -> Result<()> {
+        let found = self.file(user, file).await?;
+        if !self.store.delete_file(found.id, user.id).await? {
+            return Err(Refusal::FileAttached.into());
+        }
+        self.files.loosened.notify_one();
+        Ok(())
+    }
+
     /// For one who holds a link that this server has signed.
     pub async fn linked_file(&self, file: FileId) -> Result<File> {
         Ok(self.store.any_file(file).await?.ok_or(Refusal::NotFound)?)

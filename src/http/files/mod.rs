@@ -15,7 +15,7 @@ use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Asked, Head, Id, Segment, SignedIn};
+use super::extract::{Asked, Head, Id, Segment, SignedIn, Writing};
 use super::openapi::{Binary, refused};
 use super::{Edge, Routes, State, client, routes};
 use crate::app::{Error, Limited, Problem, Refusal, now};
@@ -32,7 +32,7 @@ const PUBLIC: &str = "public, max-age=31536000, immutable";
 pub fn routes() -> Routes {
     vec![
         routes![upload],
-        routes![about],
+        routes![about, delete],
         routes![download],
         routes![thumbnail],
         routes![avatar],
@@ -88,6 +88,16 @@ pub fn begin(edge: &Edge, user: &User) -> ApiResult<Place> {
 pub async fn about(edge: State, by: SignedIn, Id(file): Id) -> ApiResult<Response> {
     let file = edge.app.file(&by.user, file).await?;
     Ok(Json(FileJson::from(&file)).into_response())
+}
+
+/// Deletes what one has uploaded, unless a message has it.
+#[utoipa::path(delete, path = "/api/files/{file}/", responses(
+    (status = 204),
+    refused::FileAttached,
+))]
+pub async fn delete(edge: State, Writing(by): Writing, Id(file): Id) -> ApiResult<StatusCode> {
+    edge.app.delete_file(&by.user, file).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What makes a link good without a token.

@@ -99,6 +99,7 @@ refused! {
     FileTooLarge(0),
     FileType,
     FileContradiction,
+    FileAttached,
     StorageFull,
     PushOff,
     }

@@ -31,6 +31,10 @@ impl FileStore for SqliteStore {
         self.readers.read(move |c| get(c, file)).await
     }
 
+    async fn delete_file(&self, file: FileId, uploader: UserId) -> Result<bool> {
+        self.writer.write(move |c| delete(c, file, uploader)).await
+    }
+
     async fn file_usage(&self, user: UserId) -> Result<FileUsage> {
         self.readers.read(move |c| usage(c, user)).await
     }
@@ -161,6 +165,13 @@ fn seen(c: &Connection, file: FileId, viewer: UserId) -> Result<Option<File>> {
     ))?
     .query_row([file, viewer], read_file)
     .optional()?)
+}
+
+fn delete(c: &Connection, file: FileId, uploader: UserId) -> Result<bool> {
+    let rows = c
+        .prepare_cached("DELETE FROM files WHERE id = ? AND uploader_id = ? AND NOT attached")?
+        .execute([file, uploader])?;
+    Ok(rows == 1)
 }
 
 fn read_usage(row: &Row<'_>) -> rusqlite::Result<FileUsage> {

@@ -15,6 +15,8 @@ pub trait FileStore {
     async fn file(&self, file: FileId, viewer: UserId) -> Result<Option<File>>;
     /// Whoever asks.
     async fn any_file(&self, file: FileId) -> Result<Option<File>>;
+    /// Removes what he has uploaded and is attached to nothing; whether there was such a file.
+    async fn delete_file(&self, file: FileId, uploader: UserId) -> Result<bool>;
     /// Of one user.
     async fn file_usage(&self, user: UserId) -> Result<FileUsage>;
     /// Of all users.

@@ -125,7 +125,13 @@ pub async fn a_quota_holds_for_all_files_of_a_user(store: Shared) {
     assert_eq!(store.file_usage(ann.id).await.unwrap(), usage(1, 60));
     assert_eq!(store.all_file_usage().await.unwrap(), usage(1, 60));
     assert!(store.add_file(limited(ann.id, 3, 41)).await.is_err());
-    store.add_file(limited(ann.id, 3, 40)).await.unwrap();
+    let last = store.add_file(limited(ann.id, 3, 40)).await.unwrap();
+    // Neither another's nor what is attached.
+    assert!(!store.delete_file(last.id, bob.id).await.unwrap());
+    assert!(!store.delete_file(first.id, ann.id).await.unwrap());
+    assert!(store.delete_file(last.id, ann.id).await.unwrap());
+    assert!(!store.delete_file(last.id, ann.id).await.unwrap());
+    assert_eq!(store.file_usage(ann.id).await.unwrap(), usage(1, 60));
     let nobody = store.add_file(limited(bob.id + 1, 3, 40)).await;
     assert!(matches!(nobody, Err(StorageError::NotFound)));
 }
