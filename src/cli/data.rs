@@ -39,7 +39,7 @@ pub fn back_up(config: &Config, Backup { target }: &Backup) -> Outcome {
         warn_of_missing(&packed);
         return Ok(());
     }
-    let mut out = target.begin(".moznods-backup-")?;
+    let mut out = target.begin(backup::BACKUP)?;
     let packed = backup::back_up(directory, target.parent(), &mut out)?;
     out.finish()?;
     warn_of_missing(&packed);

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use moznods_storage::backup::BackupError;
+use moznods_storage::backup::{BackupError, remove_leftovers, unfinished_file};
 use tempfile::NamedTempFile;
 
 use super::{Failure, Outcome};
@@ -49,10 +49,8 @@ impl Target {
             Ok(_) if !self.force => return Err(Failure::FileExists(self.file.clone())),
             _ => {}
         }
-        let made = tempfile::Builder::new()
-            .prefix(prefix)
-            .tempfile_in(self.parent())
-            .map_err(|why| self.unwritable(why))?;
+        remove_leftovers(self.parent());
+        let made = unfinished_file(self.parent(), prefix).map_err(|why| self.unwritable(why))?;
         Ok(Output {
             target: self,
             made: BufWriter::with_capacity(256 * 1024, made),

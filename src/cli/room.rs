@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 use futures_util::TryStreamExt;
+use moznods_storage::backup::EXPORT;
 use moznods_storage::{Missing, RoomId};
 
 use super::output::Target;
@@ -39,7 +40,7 @@ pub async fn run(config: Config, command: Command) -> Outcome {
         }
         return Ok(out.flush()?);
     }
-    let mut out = target.begin(".moznods-export-")?;
+    let mut out = target.begin(EXPORT)?;
     while let Some(piece) = pieces.try_next().await? {
         let written = out.write_all(&urls::localized(piece, &base));
         written.map_err(|why| target.unwritable(why))?;

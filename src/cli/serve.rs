@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use moznods_storage::{DirectoryLock, SqliteStore};
+use moznods_storage::{DirectoryLock, SqliteStore, backup};
 use moznods_turn::net::tls::Certificate;
 use moznods_turn::net::{BindError, Listeners, Relay};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -43,6 +43,7 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
     let relay_listeners = bind_relay(&mut config, certificate.as_ref())?;
 
     let lock = DirectoryLock::take(&config.data_dir)?;
+    backup::remove_leftovers(&config.data_dir);
     let store = SqliteStore::open_to_serve(&lock)?;
     let control = Control::bind(&config.data_dir)
         .inspect_err(|error| {

@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use moznods_storage::backup::{BackupError, back_up, check, restore};
+use moznods_storage::backup::{BACKUP, BackupError, back_up, check, restore, unfinished_file};
 use moznods_storage::{
-    AdminGrant, BlobHash, Blobs, DirectoryLock, FileStore, Missing, NewFile, NewUser, SqliteStore,
-    UserKey, UserStore, Variant,
+    AdminGrant, BlobHash, Blobs, DirectoryLock, EventStore, FileStore, MessageStore, Missing,
+    NewFile, NewMessage, NewRoom, NewUser, RoomLimits, RoomStore, SqliteStore, UserKey, UserStore,
+    Variant,
 };
 
 /// The SHA-256 of "abc", and of nothing.
@@ -202,4 +203,91 @@ async fn only_a_whole_backup_of_ours_is_restored_and_only_into_an_empty_director
         error.to_string().contains("another `moznods serve`"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_event_of_a_lost_time_does_not_come_again_as_another() {
+    let data = tempfile::tempdir().unwrap();
+    let store = fill(data.path()).await;
+    let ann = UserKey::Username("ann".to_owned());
+    let ann = store.user(ann).await.unwrap().unwrap().id;
+    let limits = RoomLimits {
+        participants: 10,
+        rooms: 10,
+    };
+    let room = NewRoom {
+        owner: ann,
+        name: "room".to_owned(),
+        topic: String::new(),
+        is_public: false,
+        now: 1,
+    };
+    let room = store.create_room(room, limits).await.unwrap();
+    let say = async |store: &SqliteStore, text: &str| {
+        let message = NewMessage {
+            room,
+            author: ann,
+            content: text.to_owned(),
+            ..NewMessage::default()
+        };
+        store.add_message(message).await.unwrap().unwrap();
+        store.last_event().await.unwrap()
+    };
+    let kept = say(&store, "kept").await;
+    let archive = packed(data.path());
+    let lost = say(&store, "lost").await;
+    let lost_too = say(&store, "lost, too").await;
+
+    let other = tempfile::tempdir().unwrap();
+    let there = other.path().join("data");
+    restore(&there, &mut &archive[..]).unwrap();
+    let again = SqliteStore::open(&there, Missing::Refuse).unwrap();
+    let first = again.last_event().await.unwrap();
+    assert!(first > lost_too);
+    for text in ["one", "two", "three"] {
+        say(&again, text).await;
+    }
+    // Who has seen what is lost reads all anew; who has not hears of what has happened since.
+    for after in [lost, lost_too, first - 1] {
+        assert!(
+            again
+                .missed(ann, after, 100)
+                .await
+                .unwrap()
+                .events
+                .is_none()
+        );
+    }
+    for after in [kept, first] {
+        let events = again.missed(ann, after, 100).await.unwrap().events;
+        assert_eq!(events.unwrap().len(), 3);
+    }
+    assert!(check(&there).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_killed_ones_have_left_is_removed_by_the_next() {
+    let data = tempfile::tempdir().unwrap();
+    let store = fill(data.path()).await;
+    let before = names(data.path());
+    let leave = |directory: &Path| {
+        for name in [".moznods-backup-x1", ".moznods-restore-x2"] {
+            std::fs::create_dir_all(directory.join(name).join("ab")).unwrap();
+            std::fs::write(directory.join(name).join("ab/cd"), "left").unwrap();
+        }
+        std::fs::write(directory.join(".moznods-export-x3"), "left").unwrap();
+    };
+    leave(data.path());
+    let living = unfinished_file(data.path(), BACKUP).unwrap();
+    let archive = packed(data.path());
+    assert!(living.path().exists());
+    drop(living);
+    assert_eq!(names(data.path()), before);
+
+    // Nor do they make a directory one in which something is.
+    let other = tempfile::tempdir().unwrap();
+    leave(other.path());
+    restore(other.path(), &mut &archive[..]).unwrap();
+    assert_eq!(names(other.path()), ["files", "moznods.db", "serve.lock"]);
+    drop(store);
 }

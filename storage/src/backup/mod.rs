@@ -2,12 +2,14 @@
 //! data directory, and an empty entry that says that nothing is missing.
 
 mod check;
+mod leftovers;
 mod pack;
 mod unpack;
 
 use std::path::{Path, PathBuf};
 
 pub use check::{Fault, check};
+pub use leftovers::{BACKUP, EXPORT, remove_leftovers, unfinished_file};
 pub use pack::{Packed, back_up};
 pub use unpack::{Restored, restore};
 
@@ -42,12 +44,4 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> BackupError {
         path: path.to_owned(),
         why,
     }
-}
-
-/// Of files that nothing in the data directory has for a name.
-fn work_directory(parent: &Path, name: &str) -> Result<tempfile::TempDir, BackupError> {
-    tempfile::Builder::new()
-        .prefix(&format!(".moznods-{name}-"))
-        .tempdir_in(parent)
-        .map_err(at(parent))
 }

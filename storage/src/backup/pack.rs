@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{BackupError, DATABASE, END, FILES, at, work_directory};
+use super::leftovers::{BACKUP, WorkDirectory, remove_leftovers};
+use super::{BackupError, DATABASE, END, FILES, at};
 use crate::sqlite::offline;
 use crate::{BlobHash, Blobs, Variant};
 
@@ -31,7 +32,8 @@ pub fn back_up(
     beside: &Path,
     out: &mut dyn Write,
 ) -> Result<Packed, BackupError> {
-    let copies = work_directory(beside, "backup")?;
+    remove_leftovers(directory);
+    let copies = WorkDirectory::make(beside, BACKUP)?;
     let copy = copies.path().join(DATABASE);
     let mut left = TRIES;
     let held = loop {
@@ -70,7 +72,7 @@ pub fn back_up(
 
 /// Bytes that stay for as long as this does.
 struct Held {
-    directory: tempfile::TempDir,
+    directory: WorkDirectory,
     /// Where they lie in it.
     files: Vec<PathBuf>,
     /// What should be there and is not.
@@ -79,7 +81,7 @@ struct Held {
 
 /// Gives all of the bytes a second name, in a directory of their own.
 fn hold(directory: &Path, named: &[(BlobHash, bool)]) -> Result<Held, BackupError> {
-    let held = work_directory(directory, "backup")?;
+    let held = WorkDirectory::make(directory, BACKUP)?;
     let (mut files, mut missing) = (Vec::new(), Vec::new());
     for (hash, thumbnail) in named {
         let thumbnail = thumbnail.then_some(Variant::Thumbnail);

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use super::{BackupError, DATABASE, END, FILES, Fault, at, work_directory};
+use super::leftovers::{RESTORE, WorkDirectory, remove_leftovers};
+use super::{BackupError, DATABASE, END, FILES, Fault, at};
 use crate::DirectoryLock;
 use crate::sqlite::offline;
 
@@ -26,16 +27,18 @@ pub struct Restored {
 /// Makes `directory` what it was when `archive` was written. Nothing is there unless all of it is, and the database is
 /// sound. Blocks on the disk.
 pub fn restore(directory: &Path, archive: &mut dyn Read) -> Result<Restored, BackupError> {
+    remove_leftovers(directory);
     is_empty(directory)?;
     let lock = DirectoryLock::take(directory)?;
     is_empty(directory)?;
-    let work = work_directory(directory, "restore")?;
+    let work = WorkDirectory::make(directory, RESTORE)?;
     let files = unpack(work.path(), archive)?;
     let faults = super::check(work.path())?;
     // Bytes that are not there were not when the backup was made, as it is whole.
     if let Some(fault) = faults.iter().find(|fault| !fault.is_of_a_file()) {
         return Err(BackupError::Damaged(fault.to_string()));
     }
+    offline::leave_events_out(work.path())?;
     sync_all(work.path())?;
     // The database last: without it there is nothing.
     for name in [FILES, DATABASE] {

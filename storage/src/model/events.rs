@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{Message, RoomId, UserId};
 
-/// Positive, growing in the order of commits, without gaps; 0: before all of them.
+/// Positive, growing in the order of commits, without gaps but where a backup was restored; 0: before all of them.
 pub type EventId = i64;
 
 /// Who hears of an event.
@@ -15,7 +15,7 @@ pub enum Audience {
     User(UserId),
 }
 
-/// What has happened. Each kind stands in the database as its number, which is never given to another.
+/// What has happened. Each kind stands in the database as its number, which is never given to another; 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
     /// To a room; the subject is the message.

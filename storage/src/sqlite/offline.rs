@@ -17,6 +17,10 @@ const AT_ONCE: i64 = 1000;
 /// Faults of one kind after which no more are looked for.
 const MAX_FAULTS: usize = 100;
 
+/// Ids of events that are left out where a database is put back; more than there are between two backups, and few enough for
+/// two million of them in a number of JavaScript.
+const LEFT_OUT: i64 = 1 << 32;
+
 pub(crate) fn known_schema() -> i64 {
     connect::known()
 }
@@ -53,6 +57,22 @@ fn open(file: &Path) -> Result<Connection> {
         true => Ok(connection),
         false => Err(foreign("it belongs to another program".to_owned())),
     }
+}
+
+/// Leaves ids of events out, in a database that has been put back: clients may have seen some that came after it was copied,
+/// and none of these may come again as another one.
+pub(crate) fn leave_events_out(directory: &Path) -> Result<()> {
+    let connection = Connection::open(database_file(directory, Missing::Refuse)?)?;
+    // Older schemas have none.
+    if connection.table_exists(None, "events")? {
+        // Of no kind, for nobody.
+        let insert = "INSERT INTO events (id, audience, kind, subject, by_user, created_at)
+            SELECT coalesce(max(id), 0) + ?, 0, 0, 0, 0, coalesce(max(created_at), 0) FROM events";
+        connection.execute(insert, [LEFT_OUT])?;
+    }
+    // With the WAL, of which nothing stays.
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(())
 }
 
 /// The names of all bytes that the database in this directory names, and whether there is a thumbnail.
