@@ -110,6 +110,7 @@ pub struct App {
     typing: Typing,
     month_quotas: Arc<MonthQuotas>,
     files: Files,
+    searching: tokio::sync::Semaphore,
     room_limits: Mutex<RoomLimits>,
     /// One at a time gathers and writes what is used, so that whoever has done it knows all up to then.
     using: tokio::sync::Mutex<()>,
@@ -166,6 +167,7 @@ impl App {
             typing: Typing::default(),
             month_quotas: Arc::new(month_quotas),
             files,
+            searching: tokio::sync::Semaphore::new(search::AT_ONCE),
             room_limits: Mutex::new(room_limits),
             using: tokio::sync::Mutex::default(),
         });

@@ -7,6 +7,8 @@ use moznods_storage::{Found, MessageId, RoomId, Search, StorageError, User, User
 
 use super::{App, Error, Problem, Result, limits};
 
+/// Searches at once; others wait, and those who read something else do not.
+pub(super) const AT_ONCE: usize = 2;
 /// So much longer than taking a little into the index took, it rests: a sixth of the writer's time is the most it has.
 const REST: u32 = 5;
 /// How often it is looked whether something is missing.
@@ -44,6 +46,8 @@ impl App {
             before: sought.before,
             limit: sought.limit,
         };
+        // It is never closed.
+        let _place = self.searching.acquire().await;
         Ok(self.store.search(search).await?)
     }
 

@@ -10,11 +10,15 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use moznods_storage::UserId;
 
-use super::error::{ApiError, ApiResult};
+use super::error::ApiResult;
 use super::extract::{Head, Id, Writing};
 use super::openapi::refused;
 use super::{Routes, State, client, routes};
+use crate::app::Limited;
 use crate::wire::{ExportJson, export, urls};
+
+/// When who has one going on may ask again.
+const LATER: Duration = Duration::from_secs(5);
 
 pub fn routes() -> Routes {
     vec![routes![send]]
@@ -31,11 +35,9 @@ struct Place {
 }
 
 impl Exports {
-    fn begin(self: &Arc<Self>, user: UserId) -> ApiResult<Place> {
-        if !self.users().insert(user) {
-            return Err(ApiError::RateLimited(Duration::from_secs(5)));
-        }
-        Ok(Place {
+    /// `None`: he has one.
+    fn begin(self: &Arc<Self>, user: UserId) -> Option<Place> {
+        self.users().insert(user).then(|| Place {
             exports: Arc::clone(self),
             user,
         })
@@ -65,7 +67,8 @@ pub async fn send(
 ) -> ApiResult<Response> {
     let user = by.user.id;
     let export = edge.app.export(by.user, room).await?;
-    let place = edge.exports.begin(user)?;
+    let place = edge.exports.begin(user);
+    let place = place.ok_or_else(|| edge.limits.refuse(Limited::Api, LATER))?;
     let base = client::base_url(&edge, &head);
     let name = format!("attachment; filename=\"room-{room}.json\"");
     // Whoever hangs up ends it; an error cuts it off, which the client sees.
