@@ -63,10 +63,20 @@ describe("a direct call", () => {
     await tileOf(anna, "boris").locator("video").waitFor();
   });
 
+  it("remembers the camera for one who joins again", async () => {
+    await control(boris, "Leave the call").click();
+    await boris.page.getByRole("button", { name: "Join", exact: true }).click();
+    await boris.page.locator(".preview video").waitFor();
+    await boris.page.getByRole("dialog").getByRole("button", { name: "Join the call" }).click();
+    await allConnected(boris, 1);
+    await tileOf(anna, "boris").locator("video").waitFor();
+  });
+
   it("does not ring for one who has left, though the other is still there", async () => {
     await control(boris, "Leave the call").click();
     await tileOf(anna, "boris").waitFor({ state: "detached" });
     await boris.page.getByText("In the call: anna").waitFor();
+    await anna.page.getByText("Nobody else is here any more.").waitFor();
     if ((await ring(boris.page).count()) + (await ring(phone).count()) > 0) throw new Error("it rings");
     await phone.close();
     for (const person of [anna, boris]) await person.leave();

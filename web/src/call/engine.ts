@@ -72,6 +72,8 @@ export class Call {
   /** Whose voice is heard now, oneself included. */
   readonly speaking: ReadonlySignal<ReadonlySet<number>>;
   readonly hand = signal(false);
+  /** Whether somebody else has ever been there. */
+  readonly met = signal(false);
   /** Who has asked one to speak. */
   readonly askedBy = signal<string | null>(null);
   readonly media: LocalMedia;
@@ -272,6 +274,7 @@ export class Call {
     });
     const member: Member = { username, peer, hand: false, leftAt: 0 };
     this.members.set(id, member);
+    this.met.value = true;
     this.publish();
     return member;
   }

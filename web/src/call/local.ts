@@ -33,6 +33,7 @@ export class LocalMedia {
   private held = false;
 
   async start(video: boolean): Promise<void> {
+    choose({ withCamera: video });
     if (choices.peek().withMicrophone) await this.enable("audio");
     if (video && !this.closed) await this.enable("video");
   }

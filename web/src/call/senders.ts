@@ -53,9 +53,13 @@ export class Senders {
 
   private async holdNow({ camera, screen, voice }: Caps): Promise<void> {
     const { audio, video, screen: shared } = this.byKind;
-    if (audio !== undefined) await this.set(audio, { maxBitrate: voice });
-    if (video !== undefined) await this.set(video, encodingOf(camera, video.track));
-    if (shared !== undefined) await this.set(shared, encodingOf(screen, shared.track), "maintain-resolution");
+    // Where there is too little room, speech comes first, then what is shown, and the camera last.
+    if (audio !== undefined) await this.set(audio, { maxBitrate: voice, priority: "high" });
+    if (video !== undefined) await this.set(video, { ...encodingOf(camera, video.track), priority: "low" });
+    if (shared !== undefined) {
+      const encoding = encodingOf(screen, shared.track);
+      await this.set(shared, { ...encoding, priority: "medium" }, "maintain-resolution");
+    }
   }
 
   private async set(

@@ -63,7 +63,7 @@ export function CallArea({ call }: { call: Call }): JSX.Element {
         )}
         <Asked call={call} />
         <Tiles call={call} onMore={setOpen} />
-        {state === "joined" && call.participants.value.length === 0 && <Alone />}
+        {state === "joined" && call.participants.value.length === 0 && <Alone call={call} />}
         <Controls call={call}>
           <IconButton
             icon="hand"
@@ -97,15 +97,22 @@ export function CallArea({ call }: { call: Call }): JSX.Element {
   );
 }
 
-function Alone(): JSX.Element {
+/** Nobody rings for longer. */
+const ANSWER_MS = 45_000;
+
+function Alone({ call }: { call: Call }): JSX.Element {
+  const [waited, setWaited] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setWaited(true), ANSWER_MS);
+    return () => clearTimeout(timer);
+  }, []);
   const declined = declinedBy.value;
   const room = rooms.value.get(currentCall.value?.roomId ?? 0);
-  const text =
-    declined !== null
-      ? t("call_declined", { name: nameOf(declined) })
-      : room?.is_direct
-        ? t("call_ringing", { name: roomTitle(room, me().id) })
-        : t("call_alone");
+  const other = room?.is_direct ? roomTitle(room, me().id) : null;
+  let text = t("call_alone");
+  if (call.met.value) text = t("call_alone_again");
+  else if (declined !== null) text = t("call_declined", { name: nameOf(declined) });
+  else if (other !== null) text = t(waited ? "call_no_answer" : "call_ringing", { name: other });
   return (
     <p class="call-alone" role="status">
       {text}

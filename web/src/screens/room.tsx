@@ -103,7 +103,7 @@ function OpenRoom({ room, message }: { room: Room; message: number | null }): JS
       {call === null && others.length > 0 && (
         <div class="call-invite" role="status">
           <span>{t("call_going_on", { names: others.join(", ") })}</span>
-          <button type="button" class="button primary small" onClick={() => startCall(room.id, false)}>
+          <button type="button" class="button primary small" onClick={() => startCall(room.id)}>
             {t("join_call")}
           </button>
         </div>

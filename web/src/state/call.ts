@@ -1,6 +1,7 @@
 // The one call that this page is in, or is about to enter: begins and ends it, and says in words what went wrong.
 
 import { effect, signal, untracked } from "@preact/signals";
+import { choices } from "../call/choices";
 import { Call, type EndReason } from "../call/engine";
 import { LocalMedia } from "../call/local";
 import type { Kind, MediaProblem } from "../call/media";
@@ -35,8 +36,8 @@ const ENDINGS: Partial<Record<EndReason, Key>> = {
   no_relay_credentials: "call_no_credentials",
 };
 
-/** Shows what the others will see and hear, before they do. */
-export function startCall(roomId: number, video: boolean): void {
+/** Shows what the others will see and hear, before they do; with the camera as it was the last time, if nothing is said. */
+export function startCall(roomId: number, video = choices.peek().withCamera): void {
   cancelCall();
   const media = new LocalMedia();
   preparing.value = { roomId, media };

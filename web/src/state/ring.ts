@@ -25,10 +25,10 @@ const RING_MS = 45_000;
 let waiting = new Set<number>();
 let timeout: ReturnType<typeof setTimeout> | undefined;
 
-/** The one who waits in the call of a direct room for `me`; `null`: nobody, or one is there oneself. */
+/** Who waits in the call of a direct room for `me`; `null`: nobody, or one is there oneself, or has muted the room. */
 export function callerIn(room: Room, me: string): string | null {
-  const { is_direct, active_call_participants: active } = room;
-  if (!is_direct || active.includes(me)) return null;
+  const { is_direct, is_muted, active_call_participants: active } = room;
+  if (!is_direct || is_muted || active.includes(me)) return null;
   return active[0] ?? null;
 }
 
