@@ -31,6 +31,23 @@ impl<'a> From<Person<'a>> for Actor<'a> {
     }
 }
 
+impl Actor<'_> {
+    pub(super) fn note(self, action: Action, target: AuditTarget, details: Value) -> Note {
+        let (actor, address) = match self {
+            Actor::CommandLine => (AuditActor::CommandLine, None),
+            Actor::Person(Person { user, address }) => (AuditActor::User(user.id), Some(address)),
+        };
+        Note {
+            at: now(),
+            actor,
+            action: action.word(),
+            target,
+            details: details.to_string(),
+            address,
+        }
+    }
+}
+
 /// Makes of one table the acts that are noted, their words and what the documentation says of them.
 macro_rules! actions {
     ($($action:ident: $word:literal, $meaning:literal;)*) => {
@@ -48,6 +65,8 @@ actions! {
     UserAdd: "user.add", "an account was made";
     UserBlock: "user.block", "a user was blocked";
     UserUnblock: "user.unblock", "a blocked user was let in again";
+    UserMakeAdmin: "user.make_admin", "a user was made an administrator";
+    UserUnmakeAdmin: "user.unmake_admin", "an administrator was made a user like others";
     UserLogout: "user.logout", "all sign-ins of a user were ended";
     UserPassword: "user.password", "a user was given a new password";
     UserResetLink: "user.reset_link", "a link for a new password was made for a user";
@@ -60,6 +79,13 @@ actions! {
     RelayDeviceRemove: "relay_device.remove", "an account of a device was ended";
     AllocationEnd: "allocation.end", "a live allocation of the relay was ended";
     AllocationEndAll: "allocation.end_all", "all live allocations of a user were ended";
+    BotAdd: "bot.add", "a bot was made";
+    BotToken: "bot.token", "the token of a bot was renewed or taken away";
+    BotDelete: "bot.delete", "a bot was deleted";
+    HookAdd: "hook.add", "a webhook was made";
+    HookChange: "hook.change", "a webhook was given another name";
+    HookRenew: "hook.renew", "a webhook was given another secret";
+    HookRemove: "hook.remove", "a webhook was ended";
     RoomChange: "room.change", "name, topic or visibility of a room were changed";
     RoomDelete: "room.delete", "a room was deleted";
     RoomTransfer: "room.transfer", "a room was given to another owner";
@@ -102,7 +128,7 @@ impl App {
         target: AuditTarget,
         details: Value,
     ) -> Box<dyn Store> {
-        self.store.noting(note(by, action, target, details))
+        self.store.noting(by.note(action, target, details))
     }
 
     /// Notes what changes nothing in the database; to be called before it is done.
@@ -113,7 +139,7 @@ impl App {
         target: AuditTarget,
         details: Value,
     ) -> Result<()> {
-        let note = note(by, action, target, details);
+        let note = by.note(action, target, details);
         Ok(self.store.note(note).await?)
     }
 
@@ -159,21 +185,6 @@ impl App {
         let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
         let before = now().saturating_sub(keep);
         Ok(self.store.sweep_audit_log(before).await?)
-    }
-}
-
-fn note(by: Actor<'_>, action: Action, target: AuditTarget, details: Value) -> Note {
-    let (actor, address) = match by {
-        Actor::CommandLine => (AuditActor::CommandLine, None),
-        Actor::Person(Person { user, address }) => (AuditActor::User(user.id), Some(address)),
-    };
-    Note {
-        at: now(),
-        actor,
-        action: action.word(),
-        target,
-        details: details.to_string(),
-        address,
     }
 }
 

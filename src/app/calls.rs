@@ -59,6 +59,20 @@ impl App {
         Ok(connection.signal(room, target, frame.in_room(room))?)
     }
 
+    /// Asks somebody to mute himself, which his client does or does not.
+    pub async fn ask_to_mute(
+        &self,
+        user: &User,
+        connection: &Connection,
+        room: RoomId,
+        target: UserId,
+    ) -> Result<()> {
+        self.may(user, room, Act::AskToMute).await?;
+        let from = connection.identity();
+        let frame = wire::mute(from.user_id, &from.username);
+        Ok(connection.signal(room, target, frame.in_room(room))?)
+    }
+
     /// Tells the participants of a room, wherever they are, who is in its call.
     pub(super) async fn announce_calls(self: Arc<Self>) {
         loop {

@@ -79,6 +79,8 @@ pub enum Problem {
     /// A time that is over.
     Past,
     NotATime,
+    /// It is a bot.
+    NotAPerson,
     /// That is noted.
     NoSuchAction,
 }
@@ -126,6 +128,7 @@ impl Problem {
             Problem::TooMuchToSearch => ("field_too_much_to_search", None),
             Problem::Uses(limit) => ("field_uses", Some(limit)),
             Problem::Past => ("field_past", None),
+            Problem::NotAPerson => ("field_not_a_person", None),
             Problem::NotATime => ("field_not_a_time", None),
             Problem::NoSuchAction => ("field_no_such_action", None),
         }
@@ -168,6 +171,12 @@ pub enum Refusal {
     NotAbove,
     AuthorOnly,
     AdminOnly,
+    /// No bot does it.
+    PersonsOnly,
+    TooManyBots,
+    /// Of this room, as those below.
+    TooManyHooks,
+    TooManyPins,
     /// A direct room stays with its two people.
     DirectRoom,
     InvitationRequired,
@@ -209,6 +218,7 @@ impl Refusal {
             | Refusal::NotAbove
             | Refusal::AuthorOnly
             | Refusal::AdminOnly
+            | Refusal::PersonsOnly
             | Refusal::DirectRoom => "permission_denied",
             Refusal::FileTooLarge(_) => "payload_too_large",
             Refusal::FileType | Refusal::FileContradiction => "unsupported_media_type",
@@ -240,6 +250,10 @@ impl Refusal {
             Refusal::NotAbove => "not_above",
             Refusal::AuthorOnly => "author_only",
             Refusal::AdminOnly => "admin_only",
+            Refusal::PersonsOnly => "persons_only",
+            Refusal::TooManyBots => "too_many_bots",
+            Refusal::TooManyHooks => "too_many_hooks",
+            Refusal::TooManyPins => "too_many_pins",
             Refusal::DirectRoom => "direct_room",
             Refusal::InvitationRequired => "invitation_required",
             Refusal::AlreadyParticipant => "already_participant",
@@ -292,6 +306,10 @@ impl From<StorageError> for Error {
             StorageError::AdminExists => Error::field("setup_token", Problem::WrongSetupToken),
             StorageError::NoSuchFile => Error::field("attachment_ids", Problem::NoSuchFile),
             StorageError::QuotaExceeded => Refusal::QuotaExceeded.into(),
+            StorageError::TooManyHooks => Refusal::TooManyHooks.into(),
+            StorageError::TooManyPins => Refusal::TooManyPins.into(),
+            StorageError::TooManyBots => Refusal::TooManyBots.into(),
+            StorageError::LastAdmin => Refusal::LastAdmin.into(),
             StorageError::SecondFactorOn => Refusal::SecondFactorOn.into(),
             StorageError::TooManyPushSubscriptions => {
                 Error::field("endpoint", Problem::TooMany(MAX_PUSH_SUBSCRIPTIONS))

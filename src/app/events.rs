@@ -157,6 +157,8 @@ impl App {
                 let emoji = event.data.as_ref();
                 emoji.map(|emoji| wire::reaction_changed(subject, emoji, by, added))
             }
+            EventKind::MessagePinned => Some(wire::message_pinned(subject, by, true)),
+            EventKind::MessageUnpinned => Some(wire::message_pinned(subject, by, false)),
             EventKind::MessageRead => Some(wire::message_read(subject, by)),
             EventKind::RoomAdded => {
                 let view = self.store.room_view(subject, by).await?;

@@ -19,6 +19,9 @@ pub const INVITATION_USES: i64 = 1000;
 /// To one room, that can still be used.
 pub const INVITATIONS: i64 = 100;
 pub const BAN_REASON: usize = 300;
+pub const HOOK_NAME: usize = 100;
+/// Messages of one room.
+pub const PINS: i64 = 50;
 /// Of a name that is sought for.
 pub const SEARCH: usize = 100;
 /// Of what is sought for in messages.

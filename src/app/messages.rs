@@ -211,7 +211,7 @@ impl App {
 }
 
 /// A message that has files may say nothing beside.
-fn check_content(content: &str, has_files: bool) -> Result<()> {
+pub(super) fn check_content(content: &str, has_files: bool) -> Result<()> {
     let problem = if content.trim().is_empty() && !has_files {
         Problem::Required
     } else if content.chars().count() > limits::MESSAGE {

@@ -40,13 +40,15 @@ pub enum Limited {
     Uploads,
     Frames,
     Signals,
+    /// What webhooks say.
+    Hooks,
     /// Those that went on sending frames, and were closed.
     Floods,
     Connections,
 }
 
 impl Limited {
-    const ALL: [Limited; 11] = [
+    const ALL: [Limited; 12] = [
         Limited::SignIns,
         Limited::Passwords,
         Limited::Codes,
@@ -56,6 +58,7 @@ impl Limited {
         Limited::Uploads,
         Limited::Frames,
         Limited::Signals,
+        Limited::Hooks,
         Limited::Floods,
         Limited::Connections,
     ];
@@ -71,6 +74,7 @@ impl Limited {
             Limited::Uploads => "uploads",
             Limited::Frames => "frames",
             Limited::Signals => "signals",
+            Limited::Hooks => "hooks",
             Limited::Floods => "floods",
             Limited::Connections => "connections",
         }

@@ -3,14 +3,17 @@
 
 mod access;
 mod accounts;
+mod administration;
 mod allocations;
 mod audit;
+mod bots;
 mod calls;
 mod directory;
 mod error;
 mod events;
 mod export;
 mod files;
+mod hooks;
 mod housekeeping;
 mod invitations;
 pub mod limits;
@@ -21,6 +24,7 @@ mod moderation;
 mod month_quotas;
 mod names;
 mod passwords;
+mod pins;
 mod presence;
 mod push;
 mod relay;
@@ -57,9 +61,11 @@ pub use accounts::{
 };
 pub use allocations::LiveAllocation;
 pub use audit::{Actor, Person, WantedAudit};
+pub use bots::WantedBot;
 pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use export::Export;
 pub use files::{AvatarChange, Claim, Content, Incoming};
+pub use hooks::HookPost;
 pub use invitations::Preview;
 pub use messages::Draft;
 pub use metrics::{Limited, Metrics, RateLimited, RequestLabels};

@@ -6,6 +6,7 @@ use moznods_storage::{
 use serde_json::{Value, json};
 
 use super::audit::{Action, Person};
+use super::bots::person;
 use super::roles::{Act, Allowed};
 use super::{App, Error, Problem, Refusal, Result, limits, names, now};
 
@@ -39,6 +40,9 @@ impl App {
             return Err(Error::field("user_id", Problem::NotOneself));
         }
         let to = self.store.user(UserKey::Id(whom)).await?;
+        if let Some(to) = &to {
+            person(to, "user_id")?;
+        }
         let details = json!({"to_id": whom, "to": to.map(|user| user.username)});
         let target = AuditTarget::Room(room);
         let store = self.noting(by.into(), Action::RoomTransfer, target, details);

@@ -38,6 +38,10 @@ rights! {
     SeeInvitations: "see and revoke all invitations", Moderator, NOBODY;
     Remove: "remove somebody", Moderator, NOBODY;
     Ban: "ban somebody, see bans and lift them", Moderator, NOBODY;
+    PinMessages: "pin messages and unpin them", Moderator, BOTH;
+    AskToMute: "ask somebody in the call to mute", Moderator, FIRST;
+    ManageHooks: "make, see and end webhooks", Moderator, NOBODY;
+    AddBot: "add a bot", Moderator, NOBODY;
     AskToSpeak: "ask somebody in the call to speak", Owner, FIRST;
     Export: "export all that was said as a file", Owner, BOTH;
     Add: "add somebody without an invitation", Owner, NOBODY;

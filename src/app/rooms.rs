@@ -4,11 +4,12 @@ use std::sync::PoisonError;
 
 use moznods_storage::{
     Admission, AuditTarget, Listing, Mute, NewRoom, Page, Participant, Right, Room, RoomChange,
-    RoomId, RoomLimits, RoomView, Timestamp, User, UserId, UserKey,
+    RoomId, RoomLimits, RoomView, Timestamp, User, UserId, UserKey, UserKind,
 };
 use serde_json::{Map, json};
 
 use super::audit::{Action, Person};
+use super::bots::persons_only;
 use super::moderation::in_room;
 use super::roles::{Act, Allowed};
 use super::{App, Error, Problem, Refusal, Result, limits, names, now};
@@ -55,6 +56,7 @@ impl App {
     }
 
     pub async fn create_room(&self, user: &User, wanted: WantedRoom<'_>) -> Result<RoomSeen> {
+        persons_only(user)?;
         let new = NewRoom {
             owner: user.id,
             name: checked_name(wanted.name.unwrap_or_default())?,
@@ -66,7 +68,9 @@ impl App {
         self.room(user, room).await
     }
 
+    /// Whoever asks first owns it, so no bot does.
     pub async fn direct_room(&self, user: &User, other: UserId) -> Result<RoomSeen> {
+        persons_only(user)?;
         if other == user.id {
             return Err(Error::field("user_id", Problem::NotOneself));
         }
@@ -208,10 +212,17 @@ impl App {
         room: RoomId,
         whom: UserKey,
     ) -> Result<(Room, Participant)> {
+        // Before it is looked for whom he means: those who may do neither learn nothing by it.
+        self.may(by.user, room, Act::AddBot).await?;
+        let whom = self.store.user(whom).await?;
+        let act = match &whom {
+            Some(whom) if whom.kind == UserKind::Bot => Act::AddBot,
+            _ => Act::Add,
+        };
         let Allowed {
             room: found, right, ..
-        } = self.may(by.user, room, Act::Add).await?;
-        let whom = self.store.user(whom).await?.ok_or(Refusal::NotFound)?;
+        } = self.may(by.user, room, act).await?;
+        let whom = whom.ok_or(Refusal::NotFound)?;
         let details = in_room(&found);
         let target = AuditTarget::User(whom.id);
         let adding = self

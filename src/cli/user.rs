@@ -3,10 +3,10 @@
 use std::io::{BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
-use moznods_storage::Missing;
+use moznods_storage::{AccountChange, Missing, User, UserKind};
 
 use super::{Failure, Outcome, open_app, say};
-use crate::app::{Actor, NewAccount};
+use crate::app::{Actor, App, NewAccount};
 use crate::config::Config;
 use crate::wire::ResetLinkJson;
 
@@ -29,6 +29,14 @@ pub enum Command {
     Unblock {
         /// Username or mail address
         name: String,
+    },
+    /// Make a user an administrator
+    Admin {
+        /// Username or mail address
+        name: String,
+        /// Make him a user like others again
+        #[arg(long)]
+        off: bool,
     },
     /// End all sign-ins of a user, and what is relayed for him
     Logout {
@@ -117,13 +125,28 @@ pub async fn run(config: Config, command: Command) -> Outcome {
         Command::List { json } => list(&app.users().await?, json)?,
         Command::Block { name } => {
             let user = app.user_named(&name).await?;
-            app.set_blocked(Actor::CommandLine, &user, true).await?;
+            set_blocked(&app, &user, true).await?;
             say(format_args!("Blocked {}.", user.username))?;
         }
         Command::Unblock { name } => {
             let user = app.user_named(&name).await?;
-            app.set_blocked(Actor::CommandLine, &user, false).await?;
+            set_blocked(&app, &user, false).await?;
             say(format_args!("Unblocked {}.", user.username))?;
+        }
+        Command::Admin { name, off } => {
+            let user = app.user_named(&name).await?;
+            let change = AccountChange {
+                is_admin: Some(!off),
+                ..AccountChange::default()
+            };
+            app.change_account(Actor::CommandLine, &user, change)
+                .await?;
+            let now = if off {
+                "no administrator any more"
+            } else {
+                "an administrator"
+            };
+            say(format_args!("{} is {now}.", user.username))?;
         }
         Command::Logout { name } => {
             let user = app.user_named(&name).await?;
@@ -159,7 +182,15 @@ pub async fn run(config: Config, command: Command) -> Outcome {
     Ok(())
 }
 
-fn list(users: &[moznods_storage::User], json: bool) -> Outcome {
+async fn set_blocked(app: &App, user: &User, blocked: bool) -> Outcome {
+    let change = AccountChange {
+        blocked: Some(blocked),
+        ..AccountChange::default()
+    };
+    Ok(app.change_account(Actor::CommandLine, user, change).await?)
+}
+
+fn list(users: &[User], json: bool) -> Outcome {
     if json {
         let written: Vec<_> = users
             .iter()
@@ -170,6 +201,7 @@ fn list(users: &[moznods_storage::User], json: bool) -> Outcome {
                     "email": user.email,
                     "display_name": user.shown_name(),
                     "is_admin": user.is_admin,
+                    "is_bot": user.kind == UserKind::Bot,
                     "blocked": user.blocked,
                 })
             })
@@ -177,10 +209,11 @@ fn list(users: &[moznods_storage::User], json: bool) -> Outcome {
         return say(serde_json::Value::from(written));
     }
     for user in users {
-        let state = match (user.blocked, user.is_admin) {
-            (true, _) => "blocked",
-            (false, true) => "admin",
-            (false, false) => "",
+        let state = match (user.blocked, user.is_admin, user.kind) {
+            (true, ..) => "blocked",
+            (false, true, _) => "admin",
+            (false, false, UserKind::Bot) => "bot",
+            (false, false, _) => "",
         };
         say(format_args!(
             "{:>6}  {:<24}  {:<32}  {state}",

@@ -279,6 +279,11 @@ pub(super) const KEYS: &[Key] = &[
         "Files and pictures that one user may upload per minute",
     ),
     reloaded(
+        "limits.hooks_per_minute",
+        "30",
+        "Messages by one webhook per minute",
+    ),
+    reloaded(
         "limits.registrations_per_hour",
         "30",
         "Attempts to register per hour from one address",
@@ -292,6 +297,16 @@ pub(super) const KEYS: &[Key] = &[
         "limits.rooms_per_user",
         "1000",
         "How many rooms one user may take part in",
+    ),
+    key(
+        "limits.bots_per_user",
+        "10",
+        "How many bots one user may have; 0: none",
+    ),
+    key(
+        "limits.hooks_per_room",
+        "10",
+        "How many webhooks one room may have; 0: none",
     ),
     key(
         "push.enabled",

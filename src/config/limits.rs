@@ -19,6 +19,8 @@ pub struct Rates {
     pub signals: u32,
     /// Files of a user per minute.
     pub uploads: u32,
+    /// Messages by a webhook per minute.
+    pub hooks: u32,
     /// Attempts to register from one address per hour.
     pub registrations: u32,
 }
@@ -28,6 +30,8 @@ pub struct Limits {
     pub rates: Rates,
     pub room_participants: i64,
     pub rooms_per_user: i64,
+    pub bots_per_user: i64,
+    pub hooks_per_room: i64,
 }
 
 pub(super) fn parse(settings: &Settings) -> Result<Limits, ConfigError> {
@@ -43,6 +47,10 @@ pub(super) fn parse(settings: &Settings) -> Result<Limits, ConfigError> {
         let right = |text: &str| text.parse().ok().filter(|n| (2..=100_000).contains(n));
         settings.get(path, right, "a whole number from 2 to 100000")
     };
+    let few = |path| {
+        let right = |text: &str| text.parse().ok().filter(|n| (0..=1000).contains(n));
+        settings.get(path, right, "a whole number from 0 to 1000")
+    };
     Ok(Limits {
         rates: Rates {
             enabled: settings.switch("limits.enabled")?,
@@ -52,9 +60,12 @@ pub(super) fn parse(settings: &Settings) -> Result<Limits, ConfigError> {
             frames: often("limits.frames_per_minute")?,
             signals: often("limits.signals_per_minute")?,
             uploads: often("limits.uploads_per_minute")?,
+            hooks: often("limits.hooks_per_minute")?,
             registrations: often("limits.registrations_per_hour")?,
         },
         room_participants: many("limits.room_participants")?,
         rooms_per_user: many("limits.rooms_per_user")?,
+        bots_per_user: few("limits.bots_per_user")?,
+        hooks_per_room: few("limits.hooks_per_room")?,
     })
 }

@@ -109,6 +109,10 @@ impl ApiError {
                 | Refusal::NotAbove
                 | Refusal::AuthorOnly
                 | Refusal::AdminOnly
+                | Refusal::PersonsOnly
+                | Refusal::TooManyBots
+                | Refusal::TooManyHooks
+                | Refusal::TooManyPins
                 | Refusal::DirectRoom
                 | Refusal::Banned
                 | Refusal::RoomFull

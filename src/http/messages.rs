@@ -12,13 +12,15 @@ use super::extract::{Asked, Body, Id, IdAndText, Paging, SignedIn, Writing};
 use super::openapi::{Page, positive, refused, text};
 use super::{Routes, State, routes};
 use crate::app::{Draft, Error, Problem, limits};
-use crate::wire::{Int, MessageJson, WindowJson, ids};
+use crate::wire::{Int, MessageJson, PinJson, WindowJson, ids};
 
 pub fn routes() -> Routes {
     vec![
         routes![list, create].also_at("/api/rooms/{room}/messages/"),
         routes![one, edit, delete],
         routes![read],
+        routes![pin, unpin],
+        routes![pinned],
         routes![add_reaction, remove_reaction],
         routes![mentions],
     ]
@@ -200,6 +202,37 @@ pub async fn read(edge: State, by: SignedIn, Id(message): Id) -> ApiResult<Statu
 enum History<'a> {
     Page(Page<MessageJson<'a>>),
     Window(WindowJson<'a>),
+}
+
+/// Pins a message in its room; once more changes nothing.
+#[utoipa::path(post, path = "/api/chat/messages/{message}/pin/", responses(
+    (status = 204),
+    refused::InRoom, refused::TooManyPins,
+))]
+pub async fn pin(edge: State, Writing(by): Writing, Id(message): Id) -> ApiResult<StatusCode> {
+    edge.app.pin_message(&by.user, message).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Unpins a message.
+#[utoipa::path(delete, path = "/api/chat/messages/{message}/pin/", responses(
+    (status = 204),
+    refused::InRoom,
+))]
+pub async fn unpin(edge: State, Writing(by): Writing, Id(message): Id) -> ApiResult<StatusCode> {
+    edge.app.unpin_message(&by.user, message).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is pinned in a room, the one pinned last first.
+#[utoipa::path(get, path = "/api/rooms/{room}/pinned/", responses(
+    (status = 200, body = Vec<PinJson>),
+    refused::InRoom,
+))]
+pub async fn pinned(edge: State, by: SignedIn, Id(room): Id) -> ApiResult<Response> {
+    let pins = edge.app.pins(&by.user, room).await?;
+    let written: Vec<_> = pins.iter().map(PinJson::from).collect();
+    Ok(Json(written).into_response())
 }
 
 /// Reacts with an emoji.

@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod auth;
+mod bots;
 mod client;
 mod connections;
 mod control;
@@ -11,6 +12,7 @@ mod error;
 mod export;
 mod extract;
 mod files;
+mod hooks;
 mod invitations;
 mod limit;
 mod localize;
@@ -22,6 +24,7 @@ mod push;
 mod rooms;
 mod search;
 mod server;
+mod slack;
 mod socket;
 mod web;
 
@@ -116,6 +119,7 @@ async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
 fn parts() -> Vec<(&'static str, &'static str, Routes)> {
     vec![
         ("accounts", "Accounts, sign-in, devices.", auth::routes()),
+        ("bots", "Bots that one has made.", bots::routes()),
         (
             "rooms",
             "Rooms and who takes part in them.",
@@ -127,6 +131,7 @@ fn parts() -> Vec<(&'static str, &'static str, Routes)> {
             "Invitations to rooms.",
             invitations::routes(),
         ),
+        ("webhooks", "Webhooks of rooms.", hooks::routes()),
         (
             "directory",
             "Finding people and public rooms.",

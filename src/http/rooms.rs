@@ -64,7 +64,7 @@ impl RoomBody {
 /// Makes a room, which one owns.
 #[utoipa::path(post, path = "/api/rooms/", responses(
     (status = 201, body = RoomJson),
-    refused::TooManyRooms,
+    refused::TooManyRooms, refused::PersonsOnly,
 ))]
 pub async fn create(
     edge: State,
@@ -84,7 +84,7 @@ pub struct DirectBody {
 /// The room of oneself and somebody else, made if there is none.
 #[utoipa::path(post, path = "/api/rooms/direct/", responses(
     (status = 200, body = RoomJson),
-    refused::NotFound, refused::TooManyRooms,
+    refused::NotFound, refused::TooManyRooms, refused::PersonsOnly,
 ))]
 pub async fn direct(
     edge: State,

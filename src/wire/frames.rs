@@ -149,6 +149,16 @@ pub fn reaction_changed(message: MessageId, emoji: &str, user: UserId, added: bo
     )
 }
 
+/// By this user.
+pub fn message_pinned(message: MessageId, user: UserId, pinned: bool) -> Outgoing {
+    let kind = if pinned {
+        "message_pinned"
+    } else {
+        "message_unpinned"
+    };
+    framed(kind, json!({"message_id": message, "user_id": user}))
+}
+
 /// The user has begun to type, or stopped.
 pub fn typing(typing: bool, user: UserId, username: &str) -> Outgoing {
     let kind = if typing { "typing" } else { "stop_typing" };
@@ -229,6 +239,14 @@ pub fn signal(signal: &Signal, from: UserId, username: &str) -> Outgoing {
 pub fn request_mic(from: UserId, username: &str) -> Outgoing {
     framed(
         "request_mic",
+        json!({"from_user_id": from, "from_username": username}),
+    )
+}
+
+/// Asks somebody in a call to mute himself.
+pub fn mute(from: UserId, username: &str) -> Outgoing {
+    framed(
+        "mute",
         json!({"from_user_id": from, "from_username": username}),
     )
 }

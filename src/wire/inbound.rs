@@ -38,6 +38,9 @@ pub enum Inbound {
     RequestMic {
         target_user_id: UserId,
     },
+    Mute {
+        target_user_id: UserId,
+    },
 }
 
 pub enum MessageAct {
@@ -116,6 +119,7 @@ impl Inbound {
                 | Inbound::LeaveCall
                 | Inbound::Signal(_)
                 | Inbound::RequestMic { .. }
+                | Inbound::Mute { .. }
         )
     }
 
@@ -204,14 +208,9 @@ impl Inbound {
                 })
             }
             "request_mic" => {
-                #[derive(Deserialize)]
-                struct Data {
-                    target_user_id: Int,
-                }
-                read(data).map(|data: Data| Inbound::RequestMic {
-                    target_user_id: data.target_user_id.0,
-                })
+                target(data).map(|target_user_id| Inbound::RequestMic { target_user_id })
             }
+            "mute" => target(data).map(|target_user_id| Inbound::Mute { target_user_id }),
             "offer" => signal(SignalKind::Offer, data),
             "answer" => signal(SignalKind::Answer, data),
             "ice_candidate" => signal(SignalKind::IceCandidate, data),
@@ -289,6 +288,14 @@ fn signal(kind: SignalKind, data: &str) -> Result<Inbound, BadFrame> {
         return Err(BadFrame::BadData);
     }
     Ok(Inbound::Signal(Signal { kind, target, data }))
+}
+
+fn target(data: &str) -> Result<UserId, BadFrame> {
+    #[derive(Deserialize)]
+    struct Data {
+        target_user_id: Int,
+    }
+    read(data).map(|data: Data| data.target_user_id.0)
 }
 
 /// Ids as a client lists them; no list is an empty one.

@@ -26,6 +26,12 @@ pub enum StorageError {
     /// He would leave nobody to administer.
     #[error("the last administrator")]
     LastAdmin,
+    #[error("this user has as many bots as he may have")]
+    TooManyBots,
+    #[error("this room has as many webhooks as it may have")]
+    TooManyHooks,
+    #[error("as many messages as may be are pinned in this room")]
+    TooManyPins,
     #[error("there is a second factor already")]
     SecondFactorOn,
     #[error("this identity belongs to an account already, or the account has one of this provider")]

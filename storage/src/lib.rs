@@ -26,7 +26,7 @@ pub use error::StorageError;
 pub use model::*;
 pub use sqlite::{DirectoryLock, Missing, SqliteStore};
 pub use store::{
-    AuditStore, CredentialStore, DirectoryStore, EventStore, FileStore, InvitationStore,
-    MessageStore, ModerationStore, PushStore, RelayStore, RoomStore, SearchStore, SignInStore,
-    Store, UserStore,
+    AuditStore, BotStore, CredentialStore, DirectoryStore, EventStore, FileStore, HookStore,
+    InvitationStore, MessageStore, ModerationStore, OverviewStore, PinStore, PushStore, RelayStore,
+    RoomStore, SearchStore, SignInStore, Store, UserStore,
 };

@@ -157,6 +157,25 @@ async fn signals_reach_their_target_alone_unchanged_and_truly_signed() {
         json!({"type": "request_mic", "data": {"from_user_id": ann.id, "from_username": "ann"}});
     assert_eq!(of_bob.next().await, asked);
 
+    let mute = |id: i64| json!({"type": "mute", "data": {"target_user_id": id}});
+    of_eve.send(mute(bob.id)).await;
+    assert_eq!(of_eve.next().await["code"], "permission_denied");
+    of_ann
+        .send(json!({"type": "mute", "data": {"target": bob.id}}))
+        .await;
+    assert_eq!(of_ann.next().await["code"], "bad_data");
+    of_ann.send(mute(999)).await;
+    assert_eq!(of_ann.next().await["code"], "target_not_in_call");
+    of_ann.send(mute(bob.id)).await;
+    let asked = json!({"type": "mute", "data": {"from_user_id": ann.id, "from_username": "ann"}});
+    assert_eq!(of_bob.next().await, asked);
+    let path = format!("/api/rooms/{room}/participants/{}/", eve.id);
+    let role = json!({"role": "moderator"});
+    let appointing = ann.request(reqwest::Method::PATCH, &path).json(&role);
+    assert_eq!(crate::support::answer(appointing).await.0, 200);
+    of_eve.send(mute(bob.id)).await;
+    assert_eq!(of_bob.next().await["data"]["from_user_id"], eve.id);
+
     of_eve.send(json!({"type": "leave_call"})).await;
     assert_eq!(of_eve.next().await["type"], "call_state");
     of_eve.send(target(ann.id)).await;

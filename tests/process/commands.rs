@@ -162,7 +162,7 @@ async fn accounts_are_added_and_listed() {
         users,
         json!([{
             "id": 1, "username": "ann", "email": "ann@example.org", "display_name": "Ann B.",
-            "is_admin": true, "blocked": false,
+            "is_admin": true, "is_bot": false, "blocked": false,
         }])
     );
     let output = run(&["user", "list"], "");

@@ -46,6 +46,13 @@ const ACTS: &[(&str, &str, &str, &str)] = &[
         "invite/",
         "{}",
     ),
+    ("make, see and end webhooks", "GET", "hooks/", ""),
+    (
+        "make, see and end webhooks",
+        "POST",
+        "hooks/",
+        r#"{"name": "x"}"#,
+    ),
     ("change the topic", "PATCH", "", r#"{"topic": "x"}"#),
     (
         "see and revoke all invitations",

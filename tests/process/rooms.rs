@@ -10,7 +10,14 @@ async fn objects_have_exactly_the_documented_fields() {
     let server = Server::start(&[]);
     let ann = server.user("Ann").await;
     let bob = server.user("bob").await;
-    let user = ["avatar_url", "display_name", "email", "id", "username"];
+    let user = [
+        "avatar_url",
+        "display_name",
+        "email",
+        "id",
+        "is_bot",
+        "username",
+    ];
     let own = [
         "avatar_url",
         "display_name",
@@ -20,6 +27,7 @@ async fn objects_have_exactly_the_documented_fields() {
         "has_totp",
         "id",
         "is_admin",
+        "is_bot",
         "recovery_codes",
         "username",
     ];

@@ -9,17 +9,8 @@ pub(super) fn check_account(account: &NewAccount) -> Result<()> {
     let mut problems = Vec::new();
     let mut complain = |field, problem| problems.push(FieldError { field, problem });
 
-    match account.username.as_str() {
-        "" => complain("username", Problem::Required),
-        name if name.chars().count() > limits::USERNAME => {
-            complain("username", Problem::TooLong(limits::USERNAME));
-        }
-        // No `@`: a name must never be taken for somebody else's mail address.
-        name if !name.chars().all(names::name_character) => {
-            complain("username", Problem::UsernameCharacters);
-        }
-        name if is_of_deleted(name) => complain("username", Problem::UsernameTaken),
-        _ => {}
+    if let Some(problem) = check_username(&account.username) {
+        complain("username", problem);
     }
     match account.email.as_str() {
         "" => complain("email", Problem::Required),
@@ -32,6 +23,17 @@ pub(super) fn check_account(account: &NewAccount) -> Result<()> {
     check_password("password", &account.password, &mut problems);
     check_display_name(&account.display_name, &mut problems);
     done(problems)
+}
+
+pub(in crate::app) fn check_username(name: &str) -> Option<Problem> {
+    match name {
+        "" => Some(Problem::Required),
+        name if name.chars().count() > limits::USERNAME => Some(Problem::TooLong(limits::USERNAME)),
+        // No `@`: a name must never be taken for somebody else's mail address.
+        name if !name.chars().all(names::name_character) => Some(Problem::UsernameCharacters),
+        name if is_of_deleted(name) => Some(Problem::UsernameTaken),
+        _ => None,
+    }
 }
 
 /// Storage names deleted users so.

@@ -1,4 +1,4 @@
-//! Accounts: who may register, profiles, what the administrator does. How one proves who he is stands in the files below.
+//! Accounts: who may register, and profiles. How one proves who he is stands in the files below.
 
 mod checks;
 mod devices;
@@ -22,6 +22,7 @@ use super::{App, Error, Problem, Refusal, Result, limits, now, random_text};
 use crate::config::Registration;
 use checks::{check_account, check_display_name, done};
 
+pub(super) use checks::check_username;
 pub use devices::device_name;
 pub use oidc::{Oidc, OidcEnd, OidcFinish, OidcReturn, OidcStart};
 pub use passwords::Reset;
@@ -159,28 +160,11 @@ impl App {
         }
     }
 
-    // What the administrator does.
-
-    pub async fn users(&self) -> Result<Vec<User>> {
-        Ok(self.store.users().await?)
-    }
-
     pub async fn user_named(&self, name: &str) -> Result<User> {
         self.store
             .user(key_named(name))
             .await?
             .ok_or_else(|| Error::field("user", Problem::NoSuchUser))
-    }
-
-    /// Blocking ends all sign-ins, sockets and relay allocations of the user.
-    pub async fn set_blocked(&self, by: Actor<'_>, user: &User, blocked: bool) -> Result<()> {
-        let action = match blocked {
-            true => Action::UserBlock,
-            false => Action::UserUnblock,
-        };
-        let store = self.noting(by, action, AuditTarget::User(user.id), json!({}));
-        store.set_blocked(user.id, blocked).await?;
-        self.refresh_access().await
     }
 
     /// By what somebody may prove who he is.
@@ -194,19 +178,10 @@ impl App {
         let deleted = self.store.delete_own_account(user.id, user.epoch).await;
         match deleted {
             Ok(()) => {}
-            Err(StorageError::LastAdmin) => return Err(Refusal::LastAdmin.into()),
             // Signed out everywhere, since the password was checked.
             Err(StorageError::NotFound) => return Err(Refusal::AuthenticationRequired.into()),
             Err(error) => return Err(error.into()),
         }
-        self.refresh_access().await
-    }
-
-    /// What the user wrote stays.
-    pub async fn delete_user(&self, by: Actor<'_>, user: &User) -> Result<()> {
-        let target = AuditTarget::User(user.id);
-        let store = self.noting(by, Action::UserDelete, target, json!({}));
-        store.delete_user(user.id).await?;
         self.refresh_access().await
     }
 
@@ -236,7 +211,7 @@ fn is_overlong(name: &str) -> bool {
 }
 
 /// Secrets are compared by their hashes: what the time of that comparison tells is of no use.
-fn hash(text: &str) -> TokenHash {
+pub(super) fn hash(text: &str) -> TokenHash {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     TokenHash(bytes)

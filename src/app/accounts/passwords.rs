@@ -3,13 +3,14 @@
 use std::fmt;
 
 use moznods_storage::{
-    AuditTarget, PasswordChange, StorageError, Timestamp, TokenHash, User, UserId,
+    AuditTarget, PasswordChange, StorageError, Timestamp, TokenHash, User, UserId, UserKey,
 };
 use serde_json::json;
 
 use super::checks::{check_password, done};
 use super::{Login, hash};
 use crate::app::audit::{Action, Actor};
+use crate::app::bots::person;
 use crate::app::{App, Error, Problem, Refusal, Result, now, random_text};
 
 /// How long a link for a new password is good, in microseconds.
@@ -71,6 +72,7 @@ impl App {
 
     /// Also ends all that [`Self::log_out_everywhere`] does.
     pub async fn set_password(&self, by: Actor<'_>, user: &User, password: String) -> Result<()> {
+        person(user, "user")?;
         let mut problems = Vec::new();
         check_password("password", &password, &mut problems);
         done(problems)?;
@@ -88,6 +90,8 @@ impl App {
         by: Actor<'_>,
         user: UserId,
     ) -> Result<(String, Timestamp)> {
+        let found = self.store.user(UserKey::Id(user)).await?;
+        person(&found.ok_or(Refusal::NotFound)?, "user")?;
         let token = random_text::<32>()?;
         let expires_at = now() + RESET_LINK;
         let target = AuditTarget::User(user);

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{hash, is_overlong, key_named};
 use crate::app::audit::{Action, Actor};
+use crate::app::bots::persons_only;
 use crate::app::{App, Error, Problem, Refusal, Result, limits, now, random_text};
 
 /// How stale the note of a token's last use may become, in microseconds.
@@ -128,6 +129,7 @@ impl App {
         let owner = owner.ok_or(Refusal::AuthenticationRequired)?;
         let found = self.store.user_with_password(UserKey::Id(owner.user.id));
         let (user, hash) = found.await?.ok_or(Refusal::AuthenticationRequired)?;
+        persons_only(&user)?;
         if hash.is_empty() {
             return match now() - owner.created_at <= FRESH {
                 true => Ok(user),

@@ -3,7 +3,7 @@
 mod devices;
 mod oidc;
 mod passwords;
-mod profile;
+pub(super) mod profile;
 mod second_factor;
 
 use std::sync::Arc;
@@ -197,7 +197,7 @@ pub struct Delete {
 /// Deletes one's own account.
 #[utoipa::path(delete, path = "/api/auth/me/", responses(
     (status = 204),
-    refused::Proof, refused::LastAdmin,
+    refused::Proof, refused::PersonsOnly, refused::LastAdmin,
 ))]
 pub async fn delete_account(
     edge: State,

@@ -139,7 +139,7 @@ pub struct Link {
 /// For the page that has asked: its browser keeps what is needed on the way back.
 #[utoipa::path(post, path = "/api/auth/oidc/link/", responses(
     (status = 200, body = OidcLinkJson),
-    refused::Proof, refused::NotFound, refused::OidcUnavailable, refused::OidcFailed,
+    refused::Proof, refused::PersonsOnly, refused::NotFound, refused::OidcUnavailable, refused::OidcFailed,
 ))]
 pub async fn link(
     edge: State,

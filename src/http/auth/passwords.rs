@@ -27,7 +27,7 @@ pub struct Change {
 }
 
 /// Sets another password, which ends all other sign-ins.
-#[utoipa::path(post, path = "/api/auth/password/", responses((status = 204), refused::Proof))]
+#[utoipa::path(post, path = "/api/auth/password/", responses((status = 204), refused::Proof, refused::PersonsOnly))]
 pub async fn change(
     edge: State,
     by: SignedIn,

@@ -44,7 +44,9 @@ struct ProfileForm {
 }
 
 /// What is there, be it null.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+pub(in crate::http) fn given<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Value>, D::Error> {
     Value::deserialize(value).map(Some)
 }
 
@@ -54,11 +56,7 @@ fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error>
     refused::Upload, refused::Malformed, refused::UnsupportedMediaType, refused::TooLarge,
 ), request_body(content((Profile = "application/json"), (Profile = "application/x-www-form-urlencoded"), (ProfileForm = "multipart/form-data"))))]
 pub async fn profile(edge: State, Writing(by): Writing, request: Request) -> ApiResult<Response> {
-    let is_form = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"));
-    let user = if is_form {
+    let user = if is_form(&request) {
         let form = Form::of(request);
         let changed = profile_form(&edge, by.user, &form).await;
         if changed.is_err() {
@@ -67,24 +65,26 @@ pub async fn profile(edge: State, Writing(by): Writing, request: Request) -> Api
         changed?
     } else {
         let Body(body) = Body::<Profile>::from_request(request, &edge).await?;
-        let avatar = match body.avatar {
-            None => AvatarChange::Keep,
-            Some(avatar) if avatar == "" || avatar.is_null() => AvatarChange::Remove,
-            Some(_) => return Err(Error::field("avatar", Problem::NotAPicture).into()),
-        };
+        let avatar = picture_json(body.avatar)?;
         let name = body.display_name.as_deref();
         edge.app.change_profile(by.user, name, avatar).await?
     };
     Ok(Json(OwnUserJson::from(&user)).into_response())
 }
 
-async fn profile_form(edge: &Arc<Edge>, user: User, form: &Form) -> ApiResult<User> {
-    let _place = files::begin(edge, &user)?;
+/// A name (its field is called so) and a picture, as a form has them.
+pub(in crate::http) async fn picture_form(
+    edge: &Arc<Edge>,
+    user: &User,
+    name: &str,
+    form: &Form,
+) -> ApiResult<(Option<String>, AvatarChange)> {
+    let _place = files::begin(edge, user)?;
     let begin = async || {
         edge.limits.upload(user.id)?;
         Ok(edge.app.begin_avatar().await?)
     };
-    let Received { texts, file } = form.receive("avatar", begin).await?;
+    let Received { mut texts, file } = form.receive("avatar", begin).await?;
     let avatar = match (file, texts.get("avatar").map(String::as_str)) {
         // As browsers send a field of a form where no file was chosen.
         (Some((incoming, claim)), _) if incoming.is_empty() && claim.name.is_empty() => {
@@ -95,6 +95,25 @@ async fn profile_form(edge: &Arc<Edge>, user: User, form: &Form) -> ApiResult<Us
         (None, Some("" | "null")) => AvatarChange::Remove,
         (None, Some(_)) => return Err(Error::field("avatar", Problem::NotAPicture).into()),
     };
-    let name = texts.get("display_name").map(String::as_str);
+    Ok((texts.remove(name), avatar))
+}
+
+/// What a JSON body says of a picture: it can but take it away.
+pub(in crate::http) fn picture_json(avatar: Option<Value>) -> ApiResult<AvatarChange> {
+    match avatar {
+        None => Ok(AvatarChange::Keep),
+        Some(avatar) if avatar == "" || avatar.is_null() => Ok(AvatarChange::Remove),
+        Some(_) => Err(Error::field("avatar", Problem::NotAPicture).into()),
+    }
+}
+
+pub(in crate::http) fn is_form(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"))
+}
+
+async fn profile_form(edge: &Arc<Edge>, user: User, form: &Form) -> ApiResult<User> {
+    let (name, avatar) = picture_form(edge, &user, "display_name", form).await?;
+    let name = name.as_deref();
     Ok(edge.app.change_profile(user, name, avatar).await?)
 }

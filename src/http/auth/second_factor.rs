@@ -27,7 +27,7 @@ pub struct Begin {
 /// Begins to set up a second factor.
 #[utoipa::path(post, path = "/api/auth/totp/", responses(
     (status = 200, body = TotpSetupJson),
-    refused::Proof, refused::SecondFactorOn,
+    refused::Proof, refused::PersonsOnly, refused::SecondFactorOn,
 ))]
 pub async fn begin(
     edge: State,
@@ -85,7 +85,7 @@ pub struct End {
 /// Switches the second factor off.
 #[utoipa::path(delete, path = "/api/auth/totp/", responses(
     (status = 204),
-    refused::Proof, refused::SecondFactorOff,
+    refused::Proof, refused::PersonsOnly, refused::SecondFactorOff,
 ))]
 pub async fn end(
     edge: State,

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use moznods_storage::UserId;
+use moznods_storage::{HookId, UserId};
 
 use super::Edge;
 use super::error::{ApiError, ApiResult};
@@ -45,6 +45,7 @@ pub struct Limits {
     uploads: Rate<UserId>,
     frames: Rate<UserId>,
     signals: Rate<UserId>,
+    hooks: Rate<HookId>,
 }
 
 impl Limits {
@@ -62,6 +63,7 @@ impl Limits {
             uploads: Rate::per(MINUTE),
             frames: Rate::per(MINUTE),
             signals: Rate::per(MINUTE),
+            hooks: Rate::per(MINUTE),
         })
     }
 
@@ -118,6 +120,11 @@ impl Limits {
     /// A frame that is passed on, moves a mark or says nothing: calls send a lot of them at once.
     pub fn signal(&self, user: UserId) -> ApiResult<()> {
         self.of_user(&self.signals, user, self.rates().signals, Limited::Signals)
+    }
+
+    /// What a program says by a webhook that is there: who has no secret takes nothing.
+    pub fn hook(&self, hook: HookId) -> ApiResult<()> {
+        self.of_user(&self.hooks, hook, self.rates().hooks, Limited::Hooks)
     }
 
     /// The user, who has proven it, asks from there.
@@ -177,6 +184,7 @@ impl Limits {
             &self.uploads,
             &self.frames,
             &self.signals,
+            &self.hooks,
         ] {
             by_user.sweep(now);
         }
@@ -254,6 +262,7 @@ pub mod tests {
             reads: 600,
             frames: 60,
             signals: 1200,
+            hooks: 30,
             uploads: 10,
             registrations: 10,
         }

@@ -124,6 +124,10 @@ pub async fn act(
             let passed = app.pass_signal(connection, room, &signal);
             passed.map_err(ApiError::from)
         }
+        (Scope::Call(room), Inbound::Mute { target_user_id }) => {
+            let asking = app.ask_to_mute(user, connection, room, target_user_id);
+            asking.await.map_err(ApiError::from)
+        }
         (Scope::Call(room), Inbound::RequestMic { target_user_id }) => {
             let asking = app.request_mic(user, connection, room, target_user_id);
             asking.await.map_err(ApiError::from)

@@ -1,6 +1,6 @@
 //! Messages.
 
-use moznods_storage::{Message, Reaction, Reply, Timestamp, UserId, Window};
+use moznods_storage::{Message, Pin, Reaction, Reply, Timestamp, UserId, Window};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -62,6 +62,27 @@ impl<'a> From<&'a Message> for MessageJson<'a> {
             mentions: &message.mentions,
             mentions_all: message.mentions_all,
             read_by_ids: Some(&message.read_by),
+        }
+    }
+}
+
+/// A message that is pinned.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pin)]
+pub struct PinJson<'a> {
+    message: MessageJson<'a>,
+    pinned_by: UserJson<'a>,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pinned_at: Timestamp,
+}
+
+impl<'a> From<&'a Pin> for PinJson<'a> {
+    fn from(pin: &'a Pin) -> Self {
+        PinJson {
+            message: MessageJson::from(&pin.message),
+            pinned_by: UserJson::from(&pin.pinned_by),
+            pinned_at: pin.pinned_at,
         }
     }
 }

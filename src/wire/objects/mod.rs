@@ -1,9 +1,12 @@
 //! The objects of the API.
 
+mod administration;
 mod audit;
+mod bots;
 mod calls;
 mod export;
 mod files;
+mod hooks;
 mod invitations;
 mod messages;
 mod push;
@@ -18,12 +21,15 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use utoipa::openapi::{Object, ObjectBuilder, Type};
 
+pub use administration::{AccountJson, RoomAccountJson};
 pub use audit::{AuditEntryJson, AuditLogJson};
+pub use bots::{BotJson, NewBotJson, TokenJson};
 pub use calls::CallStateJson;
 pub use export::{ExportHeadJson, ExportJson};
 pub use files::FileJson;
+pub use hooks::{HookJson, HookUrlJson, NewHookJson, hook_url};
 pub use invitations::{InvitationJson, ListedInvitationJson, PreviewJson};
-pub use messages::{MessageJson, WindowJson};
+pub use messages::{MessageJson, PinJson, WindowJson};
 pub use push::{PushSettingsJson, PushSubscriptionJson, levels};
 pub use rooms::{BanJson, ChangedRoomJson, ParticipantJson, PublicRoomJson, RoomJson, role};
 pub use search::FoundJson;

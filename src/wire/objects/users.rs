@@ -1,6 +1,8 @@
 //! Users.
 
-use moznods_storage::{Credentials, SignIn, SignInId, Timestamp, TokenHash, User, UserId};
+use moznods_storage::{
+    Credentials, SignIn, SignInId, Timestamp, TokenHash, User, UserId, UserKind,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,10 +17,12 @@ pub struct UserJson<'a> {
     #[schema(value_type = i64)]
     id: UserId,
     username: &'a str,
-    /// Only for oneself; empty otherwise.
+    /// Only for oneself and administrators; empty otherwise.
     email: &'a str,
     display_name: &'a str,
     avatar_url: String,
+    /// A program, not a person.
+    is_bot: bool,
 }
 
 impl<'a> From<&'a User> for UserJson<'a> {
@@ -29,6 +33,17 @@ impl<'a> From<&'a User> for UserJson<'a> {
             email: "",
             display_name: user.shown_name(),
             avatar_url: urls::avatar(user.avatar),
+            is_bot: user.kind != UserKind::Person,
+        }
+    }
+}
+
+impl<'a> UserJson<'a> {
+    /// For himself, and for administrators.
+    pub(super) fn with_email(user: &'a User) -> Self {
+        UserJson {
+            email: &user.email,
+            ..UserJson::from(user)
         }
     }
 }
@@ -45,10 +60,7 @@ pub struct OwnUserJson<'a> {
 impl<'a> From<&'a User> for OwnUserJson<'a> {
     fn from(user: &'a User) -> Self {
         OwnUserJson {
-            user: UserJson {
-                email: &user.email,
-                ..UserJson::from(user)
-            },
+            user: UserJson::with_email(user),
             is_admin: user.is_admin,
         }
     }

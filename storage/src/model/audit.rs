@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{MessageId, RoomId, Timestamp, UserId};
+use crate::{HookId, MessageId, RoomId, Timestamp, UserId};
 
 /// What is to be noted of an act, as part of the change that it is.
 #[derive(Debug, Clone)]
@@ -31,6 +31,9 @@ pub enum AuditTarget {
     /// The user that the change makes.
     NewUser,
     Room(RoomId),
+    Hook(HookId),
+    /// The webhook that the change makes.
+    NewHook,
     Message(MessageId),
     /// By name, as those below.
     RelaySecret(String),
@@ -43,6 +46,7 @@ impl AuditTarget {
         match self {
             AuditTarget::User(_) | AuditTarget::NewUser => "user",
             AuditTarget::Room(_) => "room",
+            AuditTarget::Hook(_) | AuditTarget::NewHook => "hook",
             AuditTarget::Message(_) => "message",
             AuditTarget::RelaySecret(_) => "relay_secret",
             AuditTarget::RelayDevice(_) => "relay_device",

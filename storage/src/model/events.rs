@@ -34,6 +34,10 @@ pub enum EventKind {
     ReactionAdded = 7,
     /// As [`EventKind::ReactionAdded`]; he does no more.
     ReactionRemoved = 8,
+    /// To a room; the subject is the message that `by` has pinned.
+    MessagePinned = 30,
+    /// As [`EventKind::MessagePinned`]; it is pinned no more.
+    MessageUnpinned = 31,
     /// To a room, which is the subject: its name, topic, owner or visibility is another.
     RoomUpdated = 20,
     /// To a room; the subject is a user, the data a [`crate::ParticipantChange`].
@@ -51,6 +55,8 @@ impl EventKind {
             EventKind::MessageDeleted,
             EventKind::ReactionAdded,
             EventKind::ReactionRemoved,
+            EventKind::MessagePinned,
+            EventKind::MessageUnpinned,
             EventKind::RoomUpdated,
             EventKind::ParticipantChanged,
         ]

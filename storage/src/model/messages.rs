@@ -85,6 +85,14 @@ pub struct Message {
     pub read_by: Vec<UserId>,
 }
 
+/// A message that is pinned in its room.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    pub message: Message,
+    pub pinned_by: User,
+    pub pinned_at: Timestamp,
+}
+
 /// What a message answers.
 #[derive(Debug, Clone)]
 pub struct Reply {

@@ -1,8 +1,10 @@
 //! What is stored, as the rest of the program sees it.
 
 mod audit;
+mod bots;
 mod events;
 mod files;
+mod hooks;
 mod invitations;
 mod messages;
 mod push;
@@ -15,8 +17,10 @@ mod users;
 use std::fmt;
 
 pub use audit::*;
+pub use bots::*;
 pub use events::*;
 pub use files::*;
+pub use hooks::*;
 pub use invitations::*;
 pub use messages::*;
 pub use push::*;

@@ -190,6 +190,18 @@ pub struct Ban {
     pub created_at: Timestamp,
 }
 
+/// A room as administrators see it, who may not be in it.
+#[derive(Debug, Clone)]
+pub struct RoomAccount {
+    pub room: Room,
+    pub owner: User,
+    pub participant_count: i64,
+    pub message_count: i64,
+    pub last_message_at: Option<Timestamp>,
+    /// Of what is attached to its messages.
+    pub file_bytes: i64,
+}
+
 /// A public room as one sees it who may not be in it.
 #[derive(Debug, Clone)]
 pub struct PublicRoom {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{BlobHash, Timestamp, UserId};
+use crate::{BlobHash, FileUsage, Timestamp, UserId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -13,6 +13,7 @@ pub struct User {
     /// Empty: the username is shown.
     pub display_name: String,
     pub avatar: Option<BlobHash>,
+    pub kind: UserKind,
     pub is_admin: bool,
     pub blocked: bool,
     /// How often all of the user's sign-ins were ended at once; what was made under an earlier one is void.
@@ -33,6 +34,15 @@ pub(super) fn first_that_says<'a>(display_name: &'a str, username: &'a str) -> &
     } else {
         display_name
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserKind {
+    Person,
+    /// A program, made by a person.
+    Bot,
+    /// Who writes what comes by a webhook. Nobody finds him, and he is in no room.
+    Hook,
 }
 
 /// How a user is looked up. Names and mails are compared without regard to case.
@@ -57,6 +67,30 @@ impl AdminGrant {
     pub fn grants(self) -> bool {
         self != AdminGrant::No
     }
+}
+
+/// What is changed of an account; `None` leaves as is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AccountChange {
+    pub blocked: Option<bool>,
+    pub is_admin: Option<bool>,
+}
+
+/// Whether a change may leave nobody who administers: [`crate::StorageError::LastAdmin`] otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastAdmin {
+    Stays,
+    MayGo,
+}
+
+/// A user as administrators see him.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub user: User,
+    /// When he last used one of his sign-ins, to the hour.
+    pub last_seen: Option<Timestamp>,
+    pub has_second_factor: bool,
+    pub files: FileUsage,
 }
 
 #[derive(Clone)]

@@ -40,19 +40,24 @@ impl AuditStore for SqliteStore {
     }
 }
 
-/// Makes a change and, if it has changed anything, notes it.
+/// Makes a change and, if it has changed anything, writes these notes of it.
 pub(super) fn noted<T>(
     c: &Connection,
-    note: &Note,
+    notes: &[Arc<Note>],
     change: impl FnOnce(&Connection) -> Result<T>,
 ) -> Result<T> {
     // What was there is named as it was before the change, what the change makes as it is after it.
-    let actor = actor_name(c, note.actor)?;
-    let before = found(c, &note.target)?;
+    let before = notes
+        .iter()
+        .map(|note| Ok((note, actor_name(c, note.actor)?, found(c, &note.target)?)))
+        .collect::<Result<Vec<_>>>()?;
     let changes = c.total_changes();
     let value = change(c)?;
-    if c.total_changes() > changes {
-        let target = match before {
+    if c.total_changes() == changes {
+        return Ok(value);
+    }
+    for (note, actor, target) in before {
+        let target = match target {
             Some(target) => Some(target),
             None => found(c, &note.target)?,
         };
@@ -82,9 +87,11 @@ fn found(c: &Connection, target: &AuditTarget) -> Result<Found> {
             .optional()?)
     }
     match target {
-        AuditTarget::User(id) => one(c, "SELECT id, username FROM users WHERE id = ?", [id]),
+        AuditTarget::User(id) | AuditTarget::Hook(id) => {
+            one(c, "SELECT id, username FROM users WHERE id = ?", [id])
+        }
         // Nobody else makes one in this transaction; before the change it would be another.
-        AuditTarget::NewUser => Ok(None),
+        AuditTarget::NewUser | AuditTarget::NewHook => Ok(None),
         AuditTarget::Room(id) => one(c, "SELECT id, name FROM rooms WHERE id = ?", [id]),
         AuditTarget::Message(id) => one(c, "SELECT id, '' FROM messages WHERE id = ?", [id]),
         AuditTarget::RelaySecret(name) => one(
@@ -103,7 +110,7 @@ fn found(c: &Connection, target: &AuditTarget) -> Result<Found> {
 
 fn insert(c: &Connection, note: &Note, actor: &str, target: Found) -> Result<()> {
     let target = match (target, &note.target) {
-        (None, AuditTarget::NewUser) => c
+        (None, AuditTarget::NewUser | AuditTarget::NewHook) => c
             .prepare_cached("SELECT id, username FROM users ORDER BY id DESC LIMIT 1")?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?,

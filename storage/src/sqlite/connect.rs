@@ -44,6 +44,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013_push_bots_audit.sql"),
     include_str!("migrations/0014_search.sql"),
     include_str!("migrations/0015_audit.sql"),
+    include_str!("migrations/0016_bots_hooks_pins.sql"),
 ];
 
 /// What to do when the data directory or the database is not there.

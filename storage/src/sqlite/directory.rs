@@ -72,7 +72,7 @@ fn people(
     search: &str,
     page: Page,
 ) -> Result<Listing<User>> {
-    const WANTED: &str = "u.id <> ?1 AND NOT u.blocked AND NOT u.deleted
+    const WANTED: &str = "u.id <> ?1 AND NOT u.blocked AND NOT u.deleted AND u.kind <> 2
         AND (NOT ?2 OR EXISTS (SELECT 1 FROM participants own JOIN participants p ON p.room_id = own.room_id
                                WHERE own.user_id = ?1 AND p.user_id = u.id))
         AND (?3 = '' OR instr(u.username_key, ?3) OR instr(fold(u.display_name), ?3))";

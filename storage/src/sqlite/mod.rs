@@ -1,16 +1,20 @@
 //! SQLite behind [`Store`]: which method reads, which writes. The SQL itself stands in the files beside.
 
 mod audit;
+mod bots;
 mod connect;
 mod credentials;
 mod deadline;
 mod directory;
 mod events;
 mod files;
+mod hooks;
 mod invitations;
 mod messages;
 mod moderation;
 pub(crate) mod offline;
+mod overview;
+mod pins;
 mod push;
 mod readers;
 mod relay;

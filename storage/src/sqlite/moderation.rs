@@ -100,7 +100,7 @@ fn transfer(
             "UPDATE rooms SET owner_id = ?2, updated_at = ?3
              WHERE id = ?1 AND direct_low IS NULL AND EXISTS (
                  SELECT 1 FROM participants p JOIN users u ON u.id = p.user_id
-                 WHERE p.room_id = ?1 AND p.user_id = ?2 AND NOT u.blocked)",
+                 WHERE p.room_id = ?1 AND p.user_id = ?2 AND NOT u.blocked AND u.kind = 0)",
         )?
         .execute(params![room, user, now])?,
     )?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::users::{USER, USER_COLUMNS, read_user};
+use super::users::{HAS_ACCESS, USER, USER_COLUMNS, read_user};
 use super::{Result, SqliteStore, found};
 use crate::{
     MAX_SIGN_INS, NewSignIn, SignIn, SignInId, SignInStore, StorageError, Timestamp, TokenHash,
@@ -59,6 +59,7 @@ fn add(c: &Connection, new: &NewSignIn) -> Result<Vec<TokenHash>> {
         )?
         .execute(params![new.token.0, new.user, new.epoch, new.name, new.now])?,
     )?;
+    seen(c, new.user, new.now)?;
     let others = i64::try_from(MAX_SIGN_INS).unwrap_or(i64::MAX) - 1;
     let ended = c
         .prepare_cached(
@@ -78,7 +79,7 @@ fn owner(c: &Connection, token: TokenHash) -> Result<Option<TokenOwner>> {
     let owner = c
         .prepare_cached(&format!(
             "SELECT {USER}, t.created_at, t.last_used_at FROM tokens t JOIN users u ON u.id = t.user_id
-             WHERE t.hash = ? AND NOT u.blocked AND NOT u.deleted"
+             WHERE t.hash = ? AND {HAS_ACCESS}"
         ))?
         .query_row([token.0], |row| {
             Ok(TokenOwner {
@@ -92,8 +93,19 @@ fn owner(c: &Connection, token: TokenHash) -> Result<Option<TokenOwner>> {
 }
 
 fn touch(c: &Connection, token: TokenHash, now: Timestamp) -> Result<()> {
-    c.prepare_cached("UPDATE tokens SET last_used_at = ? WHERE hash = ?")?
-        .execute(params![now, token.0])?;
+    let user = c
+        .prepare_cached("UPDATE tokens SET last_used_at = ? WHERE hash = ? RETURNING user_id")?
+        .query_row(params![now, token.0], |row| row.get(0))
+        .optional()?;
+    match user {
+        Some(user) => seen(c, user, now),
+        None => Ok(()),
+    }
+}
+
+fn seen(c: &Connection, user: UserId, now: Timestamp) -> Result<()> {
+    c.prepare_cached("UPDATE users SET last_seen_at = ? WHERE id = ?")?
+        .execute([now, user])?;
     Ok(())
 }
 

@@ -8,7 +8,10 @@ use super::files::remove_of_user;
 use super::rooms::leave_all;
 use super::sign_ins::end_tokens;
 use super::{Result, SqliteStore, found};
-use crate::{AdminGrant, Identity, NewUser, StorageError, User, UserId, UserKey, UserStore};
+use crate::{
+    AccountChange, AdminGrant, Identity, LastAdmin, NewUser, StorageError, User, UserId, UserKey,
+    UserKind, UserStore,
+};
 
 #[async_trait]
 impl UserStore for SqliteStore {
@@ -27,9 +30,10 @@ impl UserStore for SqliteStore {
     }
 
     async fn user(&self, key: UserKey) -> Result<Option<User>> {
-        self.readers
-            .read(move |c| Ok(find(c, &key)?.map(|(user, _)| user)))
-            .await
+        let user = self.readers.read(move |c| find(c, &key)).await?;
+        Ok(user
+            .map(|(user, _)| user)
+            .filter(|user| user.kind != UserKind::Hook))
     }
 
     async fn user_with_password(&self, key: UserKey) -> Result<Option<(User, String)>> {
@@ -50,14 +54,21 @@ impl UserStore for SqliteStore {
             .await
     }
 
-    async fn set_blocked(&self, user: UserId, blocked: bool) -> Result<()> {
+    async fn change_account(
+        &self,
+        user: UserId,
+        change: AccountChange,
+        last_admin: LastAdmin,
+    ) -> Result<()> {
         self.writer
-            .write(move |c| set_blocked(c, user, blocked))
+            .write(move |c| change_account(c, user, change, last_admin))
             .await
     }
 
-    async fn delete_user(&self, user: UserId) -> Result<()> {
-        self.writer.write(move |c| delete(c, user)).await
+    async fn delete_user(&self, user: UserId, last_admin: LastAdmin) -> Result<()> {
+        self.writer
+            .write(move |c| keeping(c, user, last_admin, |c| delete(c, user)))
+            .await
     }
 
     async fn delete_own_account(&self, user: UserId, epoch: i64) -> Result<()> {
@@ -72,8 +83,12 @@ impl UserStore for SqliteStore {
 }
 
 /// Columns of a user, in the order in which [`read_user`] takes them; the table is named `u`.
-pub(super) const USER: &str = "u.id, u.username, u.email, u.display_name, u.is_admin, u.blocked, u.epoch, u.created_at, u.avatar_hash";
-pub(super) const USER_COLUMNS: usize = 9;
+pub(super) const USER: &str = "u.id, u.username, u.email, u.display_name, u.is_admin, u.blocked, u.epoch, u.created_at, u.avatar_hash, u.kind";
+pub(super) const USER_COLUMNS: usize = 10;
+
+/// That the user `u` may use the server. A bot may as long as its owner may.
+pub(super) const HAS_ACCESS: &str = "NOT u.blocked AND NOT u.deleted
+    AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = u.owner_id AND o.blocked)";
 
 /// Reads [`USER`] from column `at` on.
 pub(super) fn read_user(row: &Row<'_>, at: usize) -> rusqlite::Result<User> {
@@ -87,6 +102,11 @@ pub(super) fn read_user(row: &Row<'_>, at: usize) -> rusqlite::Result<User> {
         epoch: row.get(at + 6)?,
         created_at: row.get(at + 7)?,
         avatar: row.get(at + 8)?,
+        kind: match row.get::<_, i64>(at + 9)? {
+            1 => UserKind::Bot,
+            2 => UserKind::Hook,
+            _ => UserKind::Person,
+        },
     })
 }
 
@@ -96,6 +116,15 @@ pub(super) fn fold(text: &str) -> String {
 }
 
 fn create(c: &Connection, user: &NewUser) -> Result<User> {
+    create_as(c, user, UserKind::Person, None)
+}
+
+pub(super) fn create_as(
+    c: &Connection,
+    user: &NewUser,
+    kind: UserKind,
+    owner: Option<UserId>,
+) -> Result<User> {
     if user.admin == AdminGrant::First && has_admin(c)? {
         return Err(StorageError::AdminExists);
     }
@@ -103,25 +132,30 @@ fn create(c: &Connection, user: &NewUser) -> Result<User> {
         c.prepare_cached(&format!("SELECT 1 FROM users WHERE {column} = ?"))?
             .exists([fold(value)])
     };
-    if taken("username_key", &user.username)? {
+    // Whoever writes for a webhook is called as it is.
+    let is_unique = kind != UserKind::Hook;
+    if is_unique && taken("username_key", &user.username)? {
         return Err(StorageError::UsernameTaken);
     }
     if !user.email.is_empty() && taken("email_key", &user.email)? {
         return Err(StorageError::EmailTaken);
     }
     c.prepare_cached(
-        "INSERT INTO users (username, username_key, email, email_key, display_name, password_hash, is_admin, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO users (username, username_key, email, email_key, display_name, password_hash, is_admin, created_at,
+                            kind, owner_id)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         user.username,
-        fold(&user.username),
+        is_unique.then(|| fold(&user.username)),
         user.email,
         (!user.email.is_empty()).then(|| fold(&user.email)),
         user.display_name,
         user.password_hash,
         user.admin.grants(),
         user.now,
+        kind as i64,
+        owner,
     ])?;
     by_id(c, c.last_insert_rowid())?.ok_or(StorageError::NotFound)
 }
@@ -155,7 +189,7 @@ pub(super) fn by_id(c: &Connection, id: UserId) -> Result<Option<User>> {
 fn all(c: &Connection) -> Result<Vec<User>> {
     let users = c
         .prepare_cached(&format!(
-            "SELECT {USER} FROM users u WHERE NOT u.deleted ORDER BY u.id"
+            "SELECT {USER} FROM users u WHERE NOT u.deleted AND u.kind <> 2 ORDER BY u.id"
         ))?
         .query_map([], |row| read_user(row, 0))?
         .collect::<rusqlite::Result<_>>()?;
@@ -169,7 +203,7 @@ fn has_admin(c: &Connection) -> Result<bool> {
     )
 }
 
-fn set_display_name(c: &Connection, user: UserId, name: &str) -> Result<User> {
+pub(super) fn set_display_name(c: &Connection, user: UserId, name: &str) -> Result<User> {
     found(
         c.prepare_cached("UPDATE users SET display_name = ? WHERE id = ? AND NOT deleted")?
             .execute(params![name, user])?,
@@ -177,15 +211,53 @@ fn set_display_name(c: &Connection, user: UserId, name: &str) -> Result<User> {
     by_id(c, user)?.ok_or(StorageError::NotFound)
 }
 
-fn set_blocked(c: &Connection, user: UserId, blocked: bool) -> Result<()> {
-    found(
-        c.prepare_cached("UPDATE users SET blocked = ? WHERE id = ? AND NOT deleted")?
-            .execute(params![blocked, user])?,
-    )?;
-    if blocked { end_tokens(c, user) } else { Ok(()) }
+fn change_account(
+    c: &Connection,
+    user: UserId,
+    change: AccountChange,
+    last_admin: LastAdmin,
+) -> Result<()> {
+    keeping(c, user, last_admin, |c| {
+        found(
+            c.prepare_cached(
+                "UPDATE users SET blocked = coalesce(?, blocked), is_admin = coalesce(?, is_admin)
+                 WHERE id = ? AND NOT deleted",
+            )?
+            .execute(params![change.blocked, change.is_admin, user])?,
+        )?;
+        match change.blocked {
+            Some(true) => end_tokens(c, user),
+            _ => Ok(()),
+        }
+    })
 }
 
-fn delete(c: &Connection, user: UserId) -> Result<()> {
+/// Makes a change of `user`, after which somebody must be left to administer if there was before, unless he may go.
+fn keeping(
+    c: &Connection,
+    user: UserId,
+    last_admin: LastAdmin,
+    change: impl FnOnce(&Connection) -> Result<()>,
+) -> Result<()> {
+    let administers = |user: &User| user.is_admin && !user.blocked;
+    let was = by_id(c, user)?.is_some_and(|user| administers(&user));
+    change(c)?;
+    let still = "SELECT 1 FROM users WHERE is_admin AND NOT blocked AND NOT deleted";
+    if last_admin == LastAdmin::Stays && was && !c.prepare_cached(still)?.exists([])? {
+        return Err(StorageError::LastAdmin);
+    }
+    Ok(())
+}
+
+pub(super) fn delete(c: &Connection, user: UserId) -> Result<()> {
+    // What he has made goes with him.
+    let bots: Vec<UserId> = c
+        .prepare_cached("SELECT id FROM users WHERE owner_id = ? AND NOT deleted")?
+        .query_map([user], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for bot in bots {
+        delete(c, bot)?;
+    }
     found(c.execute(
         "UPDATE users SET username = 'deleted-' || id, username_key = NULL, email = '', email_key = NULL,
              display_name = '', password_hash = '', is_admin = 0, deleted = 1
@@ -200,19 +272,17 @@ fn delete(c: &Connection, user: UserId) -> Result<()> {
 }
 
 fn delete_own_account(c: &Connection, user: UserId, epoch: i64) -> Result<()> {
-    let current = by_id(c, user)?
+    by_id(c, user)?
         .filter(|user| user.epoch == epoch && !user.blocked)
         .ok_or(StorageError::NotFound)?;
-    let others = "SELECT 1 FROM users WHERE is_admin AND NOT blocked AND NOT deleted AND id <> ?";
-    if current.is_admin && !c.prepare_cached(others)?.exists([user])? {
-        return Err(StorageError::LastAdmin);
-    }
-    delete(c, user)
+    keeping(c, user, LastAdmin::Stays, |c| delete(c, user))
 }
 
 fn with_access(c: &Connection) -> Result<Vec<(UserId, i64)>> {
     let users = c
-        .prepare_cached("SELECT id, epoch FROM users WHERE NOT blocked AND NOT deleted")?
+        .prepare_cached(&format!(
+            "SELECT u.id, u.epoch FROM users u WHERE {HAS_ACCESS} AND u.kind <> 2"
+        ))?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(users)

@@ -55,7 +55,7 @@ pub(super) struct Writer {
     disk: Arc<Disk>,
     listener: Arc<Listener>,
     /// Of what this one writes.
-    note: Option<Arc<Note>>,
+    notes: Vec<Arc<Note>>,
 }
 
 /// Bytes without which a disk that was full still is: the WAL has room for a small change or two within its length.
@@ -188,7 +188,7 @@ impl Writer {
             elsewhere,
             disk,
             listener,
-            note: None,
+            notes: Vec::new(),
         })
     }
 
@@ -208,10 +208,9 @@ impl Writer {
 
     /// One by which the same is written, and noted with it.
     pub(super) fn noting(&self, note: Note) -> Self {
-        Writer {
-            note: Some(Arc::new(note)),
-            ..self.clone()
-        }
+        let mut noting = self.clone();
+        noting.notes.push(Arc::new(note));
+        noting
     }
 
     /// Who is told what changes have brought.
@@ -245,11 +244,11 @@ impl Writer {
     {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (answer, answered) = oneshot::channel();
-        let note = self.note.clone();
+        let notes = self.notes.clone();
         let change = move |connection: &mut Connection| -> (Answer, bool) {
-            let result = in_savepoint(connection, |c| match note {
-                None => change(c),
-                Some(note) => audit::noted(c, &note, change),
+            let result = in_savepoint(connection, |c| match notes.is_empty() {
+                true => change(c),
+                false => audit::noted(c, &notes, change),
             });
             let full = matches!(result, Err(StorageError::Full));
             let answer: Answer = Box::new(move |outcome| {

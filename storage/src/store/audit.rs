@@ -8,7 +8,7 @@ use crate::{AuditEntry, AuditFilter, Note, Timestamp};
 #[async_trait]
 pub trait AuditStore {
     /// This store, but what it is told to change is noted with the change, in the same transaction: where one stands the
-    /// other does. What changes nothing is not noted.
+    /// other does. What changes nothing is not noted. Of a store that notes already, one that notes this as well.
     fn noting(&self, note: Note) -> Box<dyn Store>;
     /// Notes an act that changes nothing here.
     async fn note(&self, note: Note) -> Result<()>;

@@ -2,13 +2,17 @@
 //! answer comes.
 
 mod audit;
+mod bots;
 mod credentials;
 mod directory;
 mod events;
 mod files;
+mod hooks;
 mod invitations;
 mod messages;
 mod moderation;
+mod overview;
+mod pins;
 mod push;
 mod relay;
 mod rooms;
@@ -22,13 +26,17 @@ use tokio::sync::watch;
 use crate::StorageError;
 
 pub use audit::AuditStore;
+pub use bots::BotStore;
 pub use credentials::CredentialStore;
 pub use directory::DirectoryStore;
 pub use events::EventStore;
 pub use files::FileStore;
+pub use hooks::HookStore;
 pub use invitations::InvitationStore;
 pub use messages::MessageStore;
 pub use moderation::ModerationStore;
+pub use overview::OverviewStore;
+pub use pins::PinStore;
 pub use push::PushStore;
 pub use relay::RelayStore;
 pub use rooms::RoomStore;
@@ -46,6 +54,7 @@ pub trait Store:
     + ModerationStore
     + InvitationStore
     + DirectoryStore
+    + OverviewStore
     + MessageStore
     + SearchStore
     + FileStore
@@ -55,6 +64,9 @@ pub trait Store:
     + CredentialStore
     + PushStore
     + AuditStore
+    + BotStore
+    + HookStore
+    + PinStore
     + Send
     + Sync
     + 'static

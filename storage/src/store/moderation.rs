@@ -16,7 +16,7 @@ pub trait ModerationStore {
         user: UserId,
         role: Role,
     ) -> Result<Participant>;
-    /// Gives the room to another participant who may use the server; who gave it is a moderator from then on.
+    /// Gives the room to another participant, a person who may use the server; who gave it is a moderator from then on.
     async fn transfer_room(
         &self,
         room: RoomId,

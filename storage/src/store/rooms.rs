@@ -43,6 +43,8 @@ pub trait RoomStore {
     ) -> Result<()>;
     /// `NotFound` when the right does not hold.
     async fn delete_room(&self, room: RoomId, right: Right) -> Result<()>;
+    /// By who administers the server; also a direct room.
+    async fn delete_any_room(&self, room: RoomId) -> Result<()>;
 
     /// In order of joining.
     async fn participants(&self, room: RoomId) -> Result<Vec<Participant>>;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::{Identity, NewUser, User, UserId, UserKey};
+use crate::{AccountChange, Identity, LastAdmin, NewUser, User, UserId, UserKey};
 
 #[async_trait]
 pub trait UserStore {
@@ -20,12 +20,17 @@ pub trait UserStore {
     async fn has_admin(&self) -> Result<bool>;
     async fn set_display_name(&self, user: UserId, display_name: String) -> Result<User>;
     /// Blocking also ends every token of the user, as [`crate::SignInStore::remove_all_tokens`] does.
-    async fn set_blocked(&self, user: UserId, blocked: bool) -> Result<()>;
+    async fn change_account(
+        &self,
+        user: UserId,
+        change: AccountChange,
+        last_admin: LastAdmin,
+    ) -> Result<()>;
     /// Ends the tokens, invitations, links for a password, second factor, identities and participations (see [`RoomStore::leave`](crate::RoomStore::leave)), and takes name, mail and password
     /// away. What the user wrote stays.
-    async fn delete_user(&self, user: UserId) -> Result<()>;
-    /// As [`Self::delete_user`], by himself: `NotFound` when he is not in this epoch of [`User`] any more, `LastAdmin` where
-    /// nobody would be left to administer.
+    async fn delete_user(&self, user: UserId, last_admin: LastAdmin) -> Result<()>;
+    /// As [`Self::delete_user`], by himself: `NotFound` when he is not in this epoch of [`User`] any more. The
+    /// last administrator stays.
     async fn delete_own_account(&self, user: UserId, epoch: i64) -> Result<()>;
     /// Those who are neither blocked nor deleted, each with the epoch of [`User`].
     async fn users_with_access(&self) -> Result<Vec<(UserId, i64)>>;

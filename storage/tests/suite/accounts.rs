@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use moznods_storage::{
-    AdminGrant, Credentials, Identity, MAX_SIGN_INS, NewSignIn, NewUser, PasswordChange,
-    StorageError, TokenHash, TotpSecret, UserKey,
+    AccountChange, AdminGrant, Credentials, Identity, LastAdmin, MAX_SIGN_INS, NewMessage,
+    NewSignIn, NewUser, PasswordChange, StorageError, TokenHash, TotpSecret, UserKey,
 };
 
-use super::{Shared, new_user, sign_in, user};
+use super::{ALL, Shared, block, new_user, sign_in, user};
 
 fn token(n: u8) -> TokenHash {
     TokenHash([n; 32])
@@ -122,9 +122,9 @@ pub async fn a_link_for_a_password_is_good_once_and_until_its_end(store: Shared)
     assert_eq!(take(8, 99).await.unwrap().epoch, 1);
     assert!(store.token_owner(token(1)).await.unwrap().is_none());
     assert!(matches!(take(8, 99).await, Err(StorageError::NotFound)));
-    store.set_blocked(bob.id, true).await.unwrap();
+    block(&store, bob.id, true).await.unwrap();
     assert!(matches!(take(9, 1).await, Err(StorageError::NotFound)));
-    store.delete_user(bob.id).await.unwrap();
+    store.delete_user(bob.id, LastAdmin::MayGo).await.unwrap();
     let late = store.set_reset(bob.id, token(9), 100).await;
     assert!(matches!(late, Err(StorageError::NotFound)));
 }
@@ -224,7 +224,7 @@ pub async fn an_identity_is_of_one_account(store: Shared) {
     );
     unlink(bob.id).await.unwrap();
     assert!(owner("3").await.is_none());
-    store.delete_user(eve.id).await.unwrap();
+    store.delete_user(eve.id, LastAdmin::MayGo).await.unwrap();
     assert!(owner("2").await.is_none());
 }
 
@@ -246,4 +246,92 @@ pub async fn the_last_administrator_stays(store: Shared) {
     assert_eq!(u8::from(a.is_ok()) + u8::from(b.is_ok()), 1);
     assert!(matches!(a.and(b), Err(StorageError::LastAdmin)));
     assert!(store.has_admin().await.unwrap());
+    let users = store.users().await.unwrap();
+    let last = users.iter().find(|user| user.is_admin).unwrap();
+    let unmade = AccountChange {
+        is_admin: Some(false),
+        ..AccountChange::default()
+    };
+    let blocked = AccountChange {
+        blocked: Some(true),
+        ..AccountChange::default()
+    };
+    for change in [unmade, blocked] {
+        let changed = store.change_account(last.id, change, LastAdmin::Stays);
+        assert!(matches!(changed.await, Err(StorageError::LastAdmin)));
+    }
+    let deleted = store.delete_user(last.id, LastAdmin::Stays).await;
+    assert!(matches!(deleted, Err(StorageError::LastAdmin)));
+    let still = store.user(UserKey::Id(last.id)).await.unwrap().unwrap();
+    assert!(still.is_admin && !still.blocked);
+    // Who is none is not the last one.
+    let cid = user(&store, "cid").await;
+    let changed = store.change_account(cid.id, blocked, LastAdmin::Stays);
+    changed.await.unwrap();
+    store
+        .change_account(last.id, unmade, LastAdmin::MayGo)
+        .await
+        .unwrap();
+    assert!(!store.has_admin().await.unwrap());
+}
+
+pub async fn administrators_see_all_users_and_rooms(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let gone = user(&store, "gone").await;
+    store.delete_user(gone.id, LastAdmin::MayGo).await.unwrap();
+    store
+        .add_token(sign_in(token(1), ann.id, 0, 5))
+        .await
+        .unwrap();
+    store.touch_token(token(1), 7).await.unwrap();
+    store.remove_all_tokens(ann.id).await.unwrap();
+    let room = super::room(&store, ann.id, "Комната").await;
+    let file = super::files::upload(&store, ann.id, 1).await;
+    let message = NewMessage {
+        room,
+        author: ann.id,
+        content: "x".to_owned(),
+        attachments: vec![file.id],
+        now: 9,
+        ..NewMessage::default()
+    };
+    store.add_message(message).await.unwrap().unwrap();
+    let other = super::room(&store, bob.id, "other").await;
+
+    let found = store.accounts(String::new(), ALL).await.unwrap();
+    let seen = found.items.iter().map(|account| {
+        let bytes = account.files.bytes;
+        (account.user.id, account.last_seen, bytes)
+    });
+    let expected = [(bob.id, None, 0), (ann.id, Some(7), file.size)];
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
+    assert_eq!(found.count, 2);
+    for search in ["ANN", "ann@exam"] {
+        let found = store.accounts(search.to_owned(), ALL).await.unwrap();
+        assert_eq!((found.count, found.items[0].user.id), (1, ann.id));
+    }
+    assert!(store.account(gone.id).await.unwrap().is_none());
+
+    let found = store.all_rooms(String::new(), ALL).await.unwrap();
+    let seen = found.items.iter().map(|item| {
+        let counts = (item.participant_count, item.message_count);
+        (
+            item.room.id,
+            item.owner.id,
+            counts,
+            item.file_bytes,
+            item.last_message_at,
+        )
+    });
+    let expected = [
+        (other, bob.id, (1, 0), 0, None),
+        (room, ann.id, (1, 1), file.size, Some(9)),
+    ];
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
+    let found = store.all_rooms("комн".to_owned(), ALL).await.unwrap();
+    assert_eq!((found.count, found.items[0].room.id), (1, room));
+    store.delete_any_room(room).await.unwrap();
+    let again = store.delete_any_room(room).await;
+    assert!(matches!(again, Err(StorageError::NotFound)));
+    assert!(store.room(room).await.unwrap().is_none());
 }

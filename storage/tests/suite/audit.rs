@@ -1,7 +1,7 @@
 //! The log of what was done over others.
 
 use moznods_storage::{
-    AuditActor, AuditEntry, AuditFilter, AuditTarget, NewRelaySecret, Note, Right, Role,
+    AuditActor, AuditEntry, AuditFilter, AuditTarget, LastAdmin, NewRelaySecret, Note, Right, Role,
     SecretText, StorageError, UserId,
 };
 
@@ -45,7 +45,7 @@ pub async fn a_note_stands_where_its_change_does(store: Shared) {
     let eve = added.create_user(new_user("eve")).await.unwrap();
     let target = AuditTarget::User(bob.id);
     let gone = store.noting(note(7, Some(eve.id), "user.delete", target));
-    gone.delete_user(bob.id).await.unwrap();
+    gone.delete_user(bob.id, LastAdmin::MayGo).await.unwrap();
     let secret = AuditTarget::RelaySecret("matrix".to_owned());
     let new = NewRelaySecret {
         name: "matrix".to_owned(),

@@ -1,6 +1,6 @@
 //! The log of what has happened: its order, who has missed what, how long it is kept.
 
-use moznods_storage::{Audience, Event, EventKind, UserId};
+use moznods_storage::{Audience, Event, EventKind, LastAdmin, UserId};
 use tokio::sync::mpsc;
 
 use super::{ALL, LIMITS, Shared, by, new_message, new_room, owned_by, room, say, user};
@@ -82,7 +82,7 @@ pub async fn each_change_is_told_and_logged_once(store: Shared) {
 pub async fn an_undone_change_leaves_no_event(store: Shared) {
     let ann = user(&store, "ann").await;
     let gone = user(&store, "gone").await;
-    store.delete_user(gone.id).await.unwrap();
+    store.delete_user(gone.id, LastAdmin::MayGo).await.unwrap();
     let (listener, mut events) = mpsc::channel(100);
     store.tell_events(listener);
     // Ann has entered before it is found that the other one cannot; all share a transaction.

@@ -1,6 +1,8 @@
 //! Files, attachments and avatars.
 
-use moznods_storage::{BlobHash, File, FileUsage, NewFile, NewMessage, StorageError, UserId};
+use moznods_storage::{
+    BlobHash, File, FileUsage, LastAdmin, NewFile, NewMessage, StorageError, UserId,
+};
 
 use super::{ALL, LIMITS, Shared, by, owned_by, room, user};
 
@@ -18,7 +20,7 @@ fn new_file(uploader: UserId, hash: u8, size: i64) -> NewFile {
     }
 }
 
-async fn upload(store: &Shared, uploader: UserId, hash: u8) -> File {
+pub(super) async fn upload(store: &Shared, uploader: UserId, hash: u8) -> File {
     store.add_file(new_file(uploader, hash, 10)).await.unwrap()
 }
 
@@ -157,7 +159,7 @@ pub async fn what_is_attached_goes_with_its_message_room_and_user(store: Shared)
     let unsaid = upload(&store, bob.id, 3).await.id;
     let picture = Some(BlobHash([4; 32]));
     store.set_avatar(bob.id, picture).await.unwrap();
-    store.delete_user(bob.id).await.unwrap();
+    store.delete_user(bob.id, LastAdmin::MayGo).await.unwrap();
     assert_eq!(store.any_file(unsaid).await.unwrap(), None);
     assert!(store.file(said, cat.id).await.unwrap().is_some());
     assert_eq!(loose(&store).await, [1, 3, 4]);
@@ -187,7 +189,7 @@ pub async fn blobs_are_loose_when_nothing_refers_to_them(store: Shared) {
     assert_eq!(needed(Some(all[0].0)).await.unwrap(), all[1..]);
 
     // One of two that have the same bytes goes, then the other.
-    store.delete_user(ann.id).await.unwrap();
+    store.delete_user(ann.id, LastAdmin::MayGo).await.unwrap();
     assert_eq!(loose(&store).await, [3]);
     assert_eq!(store.remove_orphans(6, 10).await.unwrap(), 1);
     assert_eq!(loose(&store).await, [1, 3]);

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod bots;
 mod events;
 mod files;
 mod messages;
@@ -13,10 +14,10 @@ pub use messages::*;
 use std::sync::Arc;
 
 use moznods_storage::{
-    AdminGrant, Admission, DeviceKeys, MAX_UNREAD, Month, NewInvitation, NewMessage,
-    NewRelayDevice, NewRelaySecret, NewRoom, NewSignIn, NewUser, Page, RelayOwner, RelayUsage,
-    Right, Role, RoomChange, RoomId, RoomLimits, SecretText, StorageError, Store, TokenHash, User,
-    UserId, UserKey,
+    AccountChange, AdminGrant, Admission, DeviceKeys, LastAdmin, MAX_UNREAD, Month, NewInvitation,
+    NewMessage, NewRelayDevice, NewRelaySecret, NewRoom, NewSignIn, NewUser, Page, RelayOwner,
+    RelayUsage, Right, Role, RoomChange, RoomId, RoomLimits, SecretText, StorageError, Store,
+    TokenHash, User, UserId, UserKey,
 };
 
 pub use events::*;
@@ -86,6 +87,10 @@ macro_rules! tests {
             what_was_found_is_read_page_by_page,
             the_newest_of_many_are_found_first,
             who_is_in_many_rooms_finds_in_all_of_them,
+            administrators_see_all_users_and_rooms,
+            a_bot_may_what_its_owner_may_and_goes_with_him,
+            what_comes_by_a_webhook_is_of_nobody_else,
+            a_pin_goes_with_its_message,
         );
     };
     ($store:path: $($name:ident),* $(,)?) => {
@@ -102,6 +107,7 @@ pub(crate) use tests;
 
 pub use accounts::*;
 pub use audit::*;
+pub use bots::*;
 pub use files::*;
 
 type Shared = Arc<dyn Store>;
@@ -125,6 +131,14 @@ pub fn new_user(name: &str) -> NewUser {
         admin: AdminGrant::No,
         now: 1,
     }
+}
+
+async fn block(store: &Shared, user: UserId, blocked: bool) -> Result<(), StorageError> {
+    let change = AccountChange {
+        blocked: Some(blocked),
+        ..AccountChange::default()
+    };
+    store.change_account(user, change, LastAdmin::MayGo).await
 }
 
 async fn user(store: &Shared, name: &str) -> User {
@@ -251,13 +265,13 @@ pub async fn a_blocked_user_has_no_tokens_and_gets_none(store: Shared) {
     let owner = store.token_owner(token).await.unwrap().unwrap();
     assert_eq!(owner.last_used_at, 6);
 
-    store.set_blocked(ann.id, true).await.unwrap();
+    block(&store, ann.id, true).await.unwrap();
     assert!(store.token_owner(token).await.unwrap().is_none());
     assert!(store.living_tokens(vec![token]).await.unwrap().is_empty());
     assert!(store.users_with_access().await.unwrap().is_empty());
     assert!(store.add_token(sign_in(token, ann.id, 1, 7)).await.is_err());
 
-    store.set_blocked(ann.id, false).await.unwrap();
+    block(&store, ann.id, false).await.unwrap();
     assert!(store.token_owner(token).await.unwrap().is_none());
     assert_eq!(store.users_with_access().await.unwrap(), [(ann.id, 1)]);
     // Who began to sign in before that is too late.
@@ -266,7 +280,7 @@ pub async fn a_blocked_user_has_no_tokens_and_gets_none(store: Shared) {
     store.add_token(sign_in(token, ann.id, 1, 8)).await.unwrap();
     assert!(store.token_owner(token).await.unwrap().is_some());
     assert!(matches!(
-        store.set_blocked(ann.id + 1, true).await,
+        block(&store, ann.id + 1, true).await,
         Err(StorageError::NotFound)
     ));
 }
@@ -323,7 +337,7 @@ pub async fn a_deleted_user_is_gone_but_what_he_wrote_stays(store: Shared) {
         .await
         .unwrap();
     say(&store, shared, ann.id, "still here").await;
-    store.delete_user(ann.id).await.unwrap();
+    store.delete_user(ann.id, LastAdmin::MayGo).await.unwrap();
 
     assert!(store.user(UserKey::Id(ann.id)).await.unwrap().is_none());
     assert_eq!(store.users_with_access().await.unwrap(), [(bob.id, 0)]);
@@ -336,7 +350,7 @@ pub async fn a_deleted_user_is_gone_but_what_he_wrote_stays(store: Shared) {
     let again = user(&store, "ann").await;
     assert_ne!(again.id, ann.id);
     assert!(matches!(
-        store.delete_user(ann.id).await,
+        store.delete_user(ann.id, LastAdmin::MayGo).await,
         Err(StorageError::NotFound)
     ));
 }
@@ -557,7 +571,7 @@ pub async fn invitations_go_with_who_made_them_and_with_who_is_removed(store: Sh
     assert!(!again.unwrap());
 
     invite("c", &ann).await;
-    store.delete_user(ann.id).await.unwrap();
+    store.delete_user(ann.id, LastAdmin::MayGo).await.unwrap();
     assert!(!is_there("c").await);
 }
 
@@ -786,7 +800,7 @@ pub async fn usage_adds_up_by_month_and_owner(store: Shared) {
 pub async fn a_failed_change_undoes_itself_alone(store: Shared) {
     let ann = user(&store, "ann").await;
     let gone = user(&store, "gone").await;
-    store.delete_user(gone.id).await.unwrap();
+    store.delete_user(gone.id, LastAdmin::MayGo).await.unwrap();
     // The direct room is made before its second participant is found missing; all wait together and share a transaction.
     let (missing, good, taken) = tokio::join!(
         store.direct_room(ann.id, gone.id, "none".to_owned(), LIMITS, 10),

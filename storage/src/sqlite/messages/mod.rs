@@ -13,7 +13,7 @@ use super::{Result, SqliteStore};
 use super::{events, rooms};
 use crate::{
     Audience, Cursor, Deleter, EventKind, Listing, Message, MessageEdit, MessageId, MessageStore,
-    NewMessage, Page, RoomId, Sent, StorageError, UserId, Window,
+    NewMessage, Page, RoomId, Sent, StorageError, User, UserId, Window,
 };
 
 pub(super) use read::{by_ids, unread};
@@ -93,17 +93,27 @@ fn add(c: &Connection, new: NewMessage) -> Result<Option<Sent>> {
         ))?
         .query_row([new.room, new.author], |row| read_user(row, 0))
         .optional()?;
-    let Some(author) = author else {
-        return Ok(None);
-    };
+    match author {
+        Some(author) => add_by(c, author, new, None).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// By whoever has the right to it. `author_name` is what he is called in this one message.
+pub(super) fn add_by(
+    c: &Connection,
+    mut author: User,
+    new: NewMessage,
+    author_name: Option<String>,
+) -> Result<Sent> {
     let reply_to = match new.reply_to {
         None => None,
         Some(original) => Some(read::reply_in(c, new.room, original)?),
     };
     let rows = c
         .prepare_cached(
-            "INSERT INTO messages (room_id, author_id, content, created_at, client_id, reply_to)
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO messages (room_id, author_id, content, created_at, client_id, reply_to, author_name)
+             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             new.room,
@@ -111,14 +121,16 @@ fn add(c: &Connection, new: NewMessage) -> Result<Option<Sent>> {
             new.content,
             new.now,
             new.client_id,
-            new.reply_to
+            new.reply_to,
+            author_name
         ])?;
     if rows == 0 {
-        return again(c, &new).map(Some);
+        return again(c, &new);
     }
     let id = c.last_insert_rowid();
     let mentions = mentions::add(c, id, new.room, new.author, &new.mentions)?;
     attach(c, id, new.author, &new.attachments)?;
+    author.display_name = author_name.unwrap_or(author.display_name);
     let mut message = Message {
         id,
         room_id: new.room,
@@ -138,7 +150,7 @@ fn add(c: &Connection, new: NewMessage) -> Result<Option<Sent>> {
         add_attachments(c, [&mut message])?;
     }
     events::add_of_message(c, EventKind::MessageNew, message.author.id, &message)?;
-    Ok(Some(Sent::New(message)))
+    Ok(Sent::New(message))
 }
 
 /// The message that the author has sent before under the same name.
@@ -208,7 +220,7 @@ fn delete(c: &Connection, message: MessageId, by: Deleter) -> Result<bool> {
     Ok(rows == 1)
 }
 
-fn room_of(c: &Connection, message: MessageId) -> Result<Option<RoomId>> {
+pub(super) fn room_of(c: &Connection, message: MessageId) -> Result<Option<RoomId>> {
     Ok(
         c.prepare_cached("SELECT room_id FROM messages WHERE id = ?")?
             .query_row([message], |row| row.get(0))

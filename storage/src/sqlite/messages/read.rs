@@ -14,11 +14,13 @@ use crate::{
 };
 
 const MESSAGE: &str =
-    "m.id, m.room_id, m.content, m.created_at, m.edited_at, m.client_id, m.reply_to";
-const MESSAGE_COLUMNS: usize = 7;
+    "m.id, m.room_id, m.content, m.created_at, m.edited_at, m.client_id, m.reply_to, m.author_name";
+const MESSAGE_COLUMNS: usize = 8;
 
 fn read_message(row: &Row<'_>) -> rusqlite::Result<Message> {
     let original: Option<MessageId> = row.get(6)?;
+    let mut author = read_user(row, MESSAGE_COLUMNS)?;
+    author.display_name = row.get::<_, Option<_>>(7)?.unwrap_or(author.display_name);
     Ok(Message {
         id: row.get(0)?,
         room_id: row.get(1)?,
@@ -28,7 +30,7 @@ fn read_message(row: &Row<'_>) -> rusqlite::Result<Message> {
         edited_at: row.get(4)?,
         client_id: row.get(5)?,
         reply_to: original.map(|id| Reply { id, original: None }),
-        author: read_user(row, MESSAGE_COLUMNS)?,
+        author,
         reactions: Vec::new(),
         mentions: Vec::new(),
         mentions_all: false,

@@ -6,7 +6,7 @@ use super::super::moderation::is_banned;
 use super::super::users::{USER, read_user};
 use super::super::{Result, events, found};
 use super::roles::{ROLE, read_role, require, require_over, role};
-use super::{check_rooms_of, has_changed, is_direct};
+use super::{check_rooms_of, delete, has_changed, is_direct};
 use crate::{
     Acquaintance, Admission, Audience, Departure, EventKind, Mute, Participant, ParticipantChange,
     Right, RoomId, RoomLimits, StorageError, Timestamp, UserId,
@@ -207,14 +207,15 @@ pub(in crate::sqlite) fn leave_all(c: &Connection, user: UserId) -> Result<()> {
 }
 
 /// Hands the rooms that `user` owns without taking part in them to the longest moderator, or else member. A room without
-/// anybody goes, but for a direct one: the two of them may come back to it.
+/// a person goes, but for a direct one: the two of them may come back to it.
 fn pass_on(c: &Connection, user: UserId) -> Result<()> {
     let passed: Vec<RoomId> = c.prepare_cached(
         "UPDATE rooms SET owner_id =
-             (SELECT p.user_id FROM participants p WHERE p.room_id = rooms.id
-              ORDER BY p.role DESC, p.id LIMIT 1)
+             (SELECT p.user_id FROM participants p JOIN users u ON u.id = p.user_id
+              WHERE p.room_id = rooms.id AND u.kind = 0 ORDER BY p.role DESC, p.id LIMIT 1)
          WHERE owner_id = ?1
-           AND EXISTS (SELECT 1 FROM participants p WHERE p.room_id = rooms.id)
+           AND EXISTS (SELECT 1 FROM participants p JOIN users u ON u.id = p.user_id
+                       WHERE p.room_id = rooms.id AND u.kind = 0)
            AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.room_id = rooms.id AND p.user_id = ?1)
          RETURNING id",
     )?
@@ -223,11 +224,17 @@ fn pass_on(c: &Connection, user: UserId) -> Result<()> {
     for room in passed {
         has_changed(c, room, user)?;
     }
-    c.prepare_cached(
-        "DELETE FROM rooms WHERE owner_id = ?1 AND direct_low IS NULL
-           AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.room_id = rooms.id)",
-    )?
-    .execute([user])?;
+    let left: Vec<RoomId> = c
+        .prepare_cached(
+            "SELECT id FROM rooms WHERE owner_id = ?1 AND direct_low IS NULL
+               AND NOT EXISTS (SELECT 1 FROM participants p JOIN users u ON u.id = p.user_id
+                               WHERE p.room_id = rooms.id AND (u.kind = 0 OR u.id = ?1))",
+        )?
+        .query_map([user], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for room in left {
+        delete(c, room)?;
+    }
     Ok(())
 }
 

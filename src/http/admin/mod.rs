@@ -1,5 +1,8 @@
 //! `/api/admin/`: what administrators see and do. The same answers the command line at the control socket.
 
+mod accounts;
+mod audit;
+
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -14,8 +17,8 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{Asked, Head, Id, Segment, SignedIn};
 use super::openapi::refused;
 use super::{Edge, Routes, State, client, routes, to_the_end};
-use crate::app::{Actor, Error, Problem, Refusal, WantedAudit};
-use crate::wire::{AllocationJson, AuditLogJson, Moment, ResetLinkJson, UsageJson};
+use crate::app::{Actor, Error, Problem, Refusal};
+use crate::wire::{AllocationJson, ResetLinkJson, UsageJson};
 
 /// Here and at the control socket.
 pub fn routes() -> Routes {
@@ -24,8 +27,11 @@ pub fn routes() -> Routes {
         routes![kill_allocation],
         routes![usage],
         routes![reset_link],
-        routes![audit_log],
+        audit::route(),
     ]
+    .into_iter()
+    .chain(accounts::routes())
+    .collect()
 }
 
 /// Marks requests that came by the control socket, which nobody but the one who runs the server can open.
@@ -146,7 +152,7 @@ pub async fn kill_allocations(edge: State, by: Admin, Asked(of): Asked<Of>) -> A
 /// A link for a new password, which the administrator passes on.
 #[utoipa::path(post, path = "/api/admin/users/{id}/reset-link/", responses(
     (status = 200, body = ResetLinkJson),
-    refused::StorageFull, refused::Overloaded,
+    refused::StorageFull, refused::Overloaded, refused::Fields,
 ))]
 pub async fn reset_link(
     edge: State,
@@ -157,56 +163,4 @@ pub async fn reset_link(
     let (token, expires_at) = edge.app.make_reset_link(by.actor(), id).await?;
     let server = client::base_url(&edge, &head);
     Ok(Json(ResetLinkJson::new(&server, &token, expires_at)).into_response())
-}
-
-/// Of the log of what was done over others; all of it is left out that says nothing.
-#[derive(Deserialize, IntoParams)]
-pub struct OfLog {
-    /// A username, or how a kind of actor is called.
-    actor: Option<String>,
-    action: Option<String>,
-    /// RFC 3339.
-    since: Option<String>,
-    /// RFC 3339.
-    until: Option<String>,
-    /// The id of an entry.
-    #[param(value_type = Option<i64>, minimum = 1)]
-    before: Option<String>,
-    /// 50 by default; more than 500 are not given.
-    #[param(value_type = Option<i64>, minimum = 1)]
-    limit: Option<String>,
-}
-
-/// What was done over others, newest first.
-#[utoipa::path(get, path = "/api/admin/audit/", responses(
-    (status = 200, body = AuditLogJson),
-    refused::Fields,
-))]
-pub async fn audit_log(edge: State, _: Admin, Asked(of): Asked<OfLog>) -> ApiResult<Response> {
-    const DEFAULT_LIMIT: i64 = 50;
-    const MAX_LIMIT: i64 = 500;
-    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let number = |field, text: Option<String>| {
-        let number = given(text).map(|text| text.parse::<i64>().ok().filter(|number| *number > 0));
-        number.map_or(Ok(None), |number| match number {
-            Some(number) => Ok(Some(number)),
-            None => Err(Error::field(field, Problem::Number)),
-        })
-    };
-    let time = |field, text: Option<String>| {
-        let time = given(text).map(|text| text.parse()).transpose();
-        let time = time.map_err(|_| Error::field(field, Problem::NotATime))?;
-        Ok::<_, Error>(time.map(|Moment(time)| time))
-    };
-    let limit = number("limit", of.limit)?;
-    let wanted = WantedAudit {
-        actor: given(of.actor),
-        action: given(of.action),
-        since: time("since", of.since)?,
-        until: time("until", of.until)?,
-        before: number("before", of.before)?,
-    };
-    let limit = limit.map_or(DEFAULT_LIMIT, |limit| limit.min(MAX_LIMIT));
-    let (entries, more) = edge.app.audit_log(wanted, limit).await?;
-    Ok(Json(AuditLogJson::new(&entries, more)).into_response())
 }

@@ -1,0 +1,81 @@
+//! Users and rooms as administrators see them.
+
+use moznods_storage::{Account, RoomAccount, Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::users::UserJson;
+use super::{rfc3339, rfc3339_or_null};
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
+pub struct AccountJson<'a> {
+    #[serde(flatten)]
+    user: UserJson<'a>,
+    is_admin: bool,
+    is_blocked: bool,
+    has_totp: bool,
+    file_count: i64,
+    file_bytes: i64,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// To the hour; `null`: never signed in.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    last_seen_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Account> for AccountJson<'a> {
+    fn from(account: &'a Account) -> Self {
+        let user = &account.user;
+        AccountJson {
+            user: UserJson::with_email(user),
+            is_admin: user.is_admin,
+            is_blocked: user.blocked,
+            has_totp: account.has_second_factor,
+            file_count: account.files.files,
+            file_bytes: account.files.bytes,
+            created_at: user.created_at,
+            last_seen_at: account.last_seen,
+        }
+    }
+}
+
+/// Nothing of what is said in the room.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomAccount)]
+pub struct RoomAccountJson<'a> {
+    id: i64,
+    name: &'a str,
+    is_public: bool,
+    is_direct: bool,
+    owner: UserJson<'a>,
+    participant_count: i64,
+    message_count: i64,
+    file_bytes: i64,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    last_message_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a RoomAccount> for RoomAccountJson<'a> {
+    fn from(account: &'a RoomAccount) -> Self {
+        let room = &account.room;
+        RoomAccountJson {
+            id: room.id,
+            name: &room.name,
+            is_public: room.is_public,
+            is_direct: room.is_direct,
+            owner: UserJson::from(&account.owner),
+            participant_count: account.participant_count,
+            message_count: account.message_count,
+            file_bytes: account.file_bytes,
+            created_at: room.created_at,
+            last_message_at: account.last_message_at,
+        }
+    }
+}
