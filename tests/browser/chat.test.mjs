@@ -97,7 +97,10 @@ describe("a conversation", () => {
     assert.match((await chip(boris).getAttribute("title")) ?? "", /you.*anna|anna.*you/);
     await act(boris, "Who brings", "React");
     await boris.page.getByRole("dialog", { name: "Emoji" }).getByRole("button", { name: "🎉" }).click();
-    await anna.message("Who brings").getByRole("button", { name: /^🎉 1 .*boris/ }).waitFor();
+    await anna
+      .message("Who brings")
+      .getByRole("button", { name: /^🎉 1 .*boris/ })
+      .waitFor();
     await chip(boris).click();
     await chip(anna).getByText("1").waitFor();
   });
@@ -252,6 +255,22 @@ describe("a conversation", () => {
     const old = results.find((message) => message.content === "I do, with cherries");
     await anna.page.goto(`/#/room/${room}/${old.id}`);
     await anna.page.locator(".message.flash", { hasText: "I do, with cherries" }).waitFor();
+  });
+
+  it("has messages pinned by who moderates, which all find", async () => {
+    await anna.page.goto(`/#/room/${room}`);
+    await anna.sees("News 120");
+    await choose(anna, "News 119", "Pin the message");
+    await boris.message("News 119").getByText("pinned").waitFor();
+    await boris.page.getByRole("button", { name: "Pinned messages" }).click();
+    await boris.page
+      .getByRole("dialog")
+      .getByRole("link", { name: /News 119/ })
+      .click();
+    await boris.page.locator(".message.flash", { hasText: "News 119" }).waitFor();
+    assert.equal(await boris.page.getByRole("dialog").count(), 0);
+    await choose(anna, "News 119", "Unpin the message");
+    await boris.message("News 119").getByText("pinned").waitFor({ state: "detached" });
   });
 
   it("is walked through by the keys alone", async () => {

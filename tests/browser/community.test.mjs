@@ -52,9 +52,17 @@ describe("a community", () => {
     await item(vera, /Garden/).click();
   });
 
+  it("says who is there", async () => {
+    await anna.page.getByText("@vera · online").waitFor();
+    await vera.page.goto("about:blank");
+    await anna.page.getByText("@vera", { exact: true }).waitFor();
+    await vera.page.goto(`/#/room/${garden}`);
+    await anna.page.getByText("@vera · online").waitFor();
+  });
+
   it("has moderators, who may do more than members and less than owners", async () => {
     await actions(anna, "boris", "Make a moderator");
-    await boris.page.getByText("@boris · moderator").waitFor();
+    await boris.page.getByText(/@boris · moderator/).waitFor();
     await boris.page.getByRole("button", { name: "Edit the room" }).waitFor();
     await boris.page.getByRole("button", { name: "Actions for vera" }).waitFor();
     assert.equal(await boris.page.getByRole("button", { name: "Actions for anna" }).count(), 0);
@@ -157,7 +165,7 @@ describe("a community", () => {
     await item(anna, /Garden/).click();
     await actions(anna, "boris", "Give the room away");
     await dialog(anna).getByRole("button", { name: "Give away" }).click();
-    await anna.page.getByText("@boris · owner").waitFor();
+    await anna.page.getByText(/@boris · owner/).waitFor();
     await boris.page.goto(`/#/room/${garden}`);
     await boris.page.getByRole("button", { name: "Delete the room" }).waitFor();
     assert.equal(await anna.page.getByRole("button", { name: "Delete the room" }).count(), 0);

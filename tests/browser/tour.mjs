@@ -165,7 +165,8 @@ export function screens({ family, invitation }) {
     },
     { name: "join", open: go(`#/join/${invitation}`), ready: ".empty .avatar" },
     { name: "mentions", open: go("#/mentions"), ready: ".found-message" },
-    { name: "search", open: go("#/search"), ready: ".empty" },
+    { name: "search", open: go("#/search/cake"), ready: ".found-message" },
+    { name: "search-empty", open: go("#/search"), ready: ".empty" },
     { name: "explore", open: go("#/explore"), ready: ".found .row" },
     { name: "people", open: go("#/explore/people"), ready: ".found .row" },
     { name: "settings", open: go("#/settings"), ready: ".panel" },
@@ -173,6 +174,7 @@ export function screens({ family, invitation }) {
     {
       name: "second-factor",
       open: async (page) => {
+        await go("#/settings")(page);
         await go("#/settings/security")(page);
         await page.locator(".panel").nth(1).locator("input").fill(PASSWORD);
         await page.locator(".panel").nth(1).locator("input").press("Enter");
@@ -182,7 +184,9 @@ export function screens({ family, invitation }) {
     { name: "devices", open: go("#/settings/devices"), ready: ".found .row" },
     { name: "notifications", open: go("#/settings/notifications"), ready: ".panel .field" },
     { name: "appearance", open: go("#/settings/appearance"), ready: ".panel" },
-    { name: "relay", open: go("#/admin"), ready: ".panel .empty" },
+    { name: "users", open: go("#/admin"), ready: ".found .row" },
+    { name: "all-rooms", open: go("#/admin/rooms"), ready: ".found .row" },
+    { name: "relay", open: go("#/admin/relay"), ready: ".panel .empty" },
     { name: "usage", open: go("#/admin/usage"), ready: ".panel .empty" },
     { name: "audit", open: go("#/admin/audit"), ready: ".panel .empty, .found .row, .form-error" },
     { name: "gone", open: go("#/room/999999"), ready: ".empty" },

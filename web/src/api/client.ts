@@ -14,12 +14,14 @@ import type {
   Me,
   Message,
   Page,
+  Pin,
   PublicRoom,
   PushSettings,
   RelayUsage,
   ResetLink,
   Role,
   Room,
+  RoomAccount,
   RoomParticipant,
   ServerConfig,
   Session,
@@ -27,6 +29,7 @@ import type {
   TotpSetup,
   TurnCredentials,
   User,
+  UserAccount,
   Window,
 } from "./types";
 
@@ -248,6 +251,9 @@ export function createApi(access: Access) {
         added ? "PUT" : "DELETE",
         `/api/chat/messages/${id}/reactions/${encodeURIComponent(emoji)}/`,
       ),
+    pins: (room: number) => request<Pin[]>("GET", `/api/rooms/${room}/pinned/`),
+    pinMessage: (id: number, pin: boolean) =>
+      request<void>(pin ? "POST" : "DELETE", `/api/chat/messages/${id}/pin/`),
     mentions: (before?: number) =>
       request<Window>("GET", `/api/mentions/?${query(before === undefined ? {} : { before })}`),
 
@@ -284,6 +290,14 @@ export function createApi(access: Access) {
         "GET",
         `/api/admin/audit/?${query({ limit: 50, ...(before === undefined ? {} : { before }) })}`,
       ),
+    accounts: (q: string, page: number) =>
+      request<Page<UserAccount>>("GET", `/api/admin/users/?${query({ q, page })}`),
+    changeAccount: (id: number, change: { is_blocked?: boolean; is_admin?: boolean }) =>
+      request<UserAccount>("PATCH", `/api/admin/users/${id}/`, change),
+    deleteUser: (id: number) => request<void>("DELETE", `/api/admin/users/${id}/`),
+    allRooms: (q: string, page: number) =>
+      request<Page<RoomAccount>>("GET", `/api/admin/rooms/?${query({ q, page })}`),
+    deleteAnyRoom: (id: number) => request<void>("DELETE", `/api/admin/rooms/${id}/`),
     makeResetLink: (userId: number) => request<ResetLink>("POST", `/api/admin/users/${userId}/reset-link/`),
   };
 }

@@ -11,8 +11,6 @@ const MAX_DELAY_MS = 15_000;
 /** Silence after which the line is tested, and the wait for an answer to the test. */
 const PING_AFTER_MS = 20_000;
 const PONG_WITHIN_MS = 10_000;
-/** The same where the browser itself says that there is no network. */
-const PONG_WITHIN_OFFLINE_MS = 2_000;
 /** The same where somebody has reason to believe that the line is dead. */
 const PROBE_WITHIN_MS = 4_000;
 /** A line that held for so long was a good one: the next tries begin soon. */
@@ -112,6 +110,7 @@ export class Socket<Frame> {
     if (this.pingedAt !== 0 || !this.connected.peek()) return;
     this.pingedAt = Date.now() - PONG_WITHIN_MS + PROBE_WITHIN_MS;
     this.send("ping");
+    setTimeout(() => this.beat(), PROBE_WITHIN_MS + 100);
   }
 
   private drop(): void {
@@ -138,13 +137,8 @@ export class Socket<Frame> {
     }
   }
 
-  /** Without a network the line is dead most likely; one to this very machine may live on. */
-  private readonly suspect = (): void => {
-    if (this.ws?.readyState !== WebSocket.OPEN) return;
-    this.pingedAt = Date.now() - (PONG_WITHIN_MS - PONG_WITHIN_OFFLINE_MS);
-    this.send("ping");
-    setTimeout(() => this.beat(), PONG_WITHIN_OFFLINE_MS + 100);
-  };
+  /** Without a network it most probably is; one to this very machine may live on. */
+  private readonly suspect = (): void => this.probe();
 
   private readonly reconnectNow = (): void => {
     if (this.closed) return;

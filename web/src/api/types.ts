@@ -135,6 +135,12 @@ export interface Message {
   read_by_ids: number[];
 }
 
+export interface Pin {
+  message: Message;
+  pinned_by: User;
+  pinned_at: string;
+}
+
 export interface Page<T> {
   count: number;
   next: string | null;
@@ -255,6 +261,33 @@ export interface AuditEntry {
   address: string | null;
 }
 
+/** A user as administrators see him. */
+export interface UserAccount extends User {
+  email: string;
+  is_admin: boolean;
+  is_blocked: boolean;
+  has_totp: boolean;
+  file_count: number;
+  file_bytes: number;
+  created_at: string;
+  /** To the hour; `null`: never signed in. */
+  last_seen_at: string | null;
+}
+
+/** A room as administrators see it, who read nothing in it. */
+export interface RoomAccount {
+  id: number;
+  name: string;
+  is_public: boolean;
+  is_direct: boolean;
+  owner: User;
+  participant_count: number;
+  message_count: number;
+  file_bytes: number;
+  created_at: string;
+  last_message_at: string | null;
+}
+
 export interface ResetLink {
   url: string;
   expires_at: string;
@@ -283,7 +316,11 @@ type InRoom<T> = T & { room_id: number };
 
 /** What the one connection tells; frames of calls are left to those who know them. */
 export type LiveFrame =
-  | { type: "hello"; data: { user: Me; last_event_id: number; heartbeat_seconds: number } }
+  | {
+      type: "hello";
+      data: { user: Me; online?: number[]; last_event_id: number; heartbeat_seconds: number };
+    }
+  | { type: "presence"; data: { online: number[]; offline: number[] } }
   | { type: "resync"; data: { last_event_id: number } }
   | { type: "chat_message" | "message_edited"; data: InRoom<Message> }
   | { type: "message_deleted"; data: InRoom<{ message_id: number }> }
@@ -291,6 +328,7 @@ export type LiveFrame =
       type: "reaction_changed";
       data: InRoom<{ message_id: number; emoji: string; user_id: number; added: boolean }>;
     }
+  | { type: "message_pinned" | "message_unpinned"; data: InRoom<{ message_id: number; user_id: number }> }
   | { type: "typing" | "stop_typing"; data: InRoom<{ user_id: number; username: string }> }
   | { type: "message_read"; data: InRoom<{ message_id: number; user_id: number }> }
   | { type: "room_added"; data: { room: Room } }

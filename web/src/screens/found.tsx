@@ -48,7 +48,8 @@ function usePaged<T>(ask: (before?: number) => Promise<Part<T>>, by: readonly un
   return { list, problem, more, reload: () => setTurn(turn + 1) };
 }
 
-function Item({ message, children }: { message: Message; children: JSX.Element | string }): JSX.Element {
+export function FoundMessage(props: { message: Message; children: JSX.Element | string }): JSX.Element {
+  const { message } = props;
   const room = rooms.value.get(message.room);
   const name = nameOf(message.author);
   return (
@@ -61,7 +62,7 @@ function Item({ message, children }: { message: Message; children: JSX.Element |
             <span class="ellipsis">{room === undefined ? "" : roomTitle(room, me().id)}</span>
             <time dateTime={message.created_at}>{formatShort(new Date(message.created_at))}</time>
           </span>
-          <span class="found-text">{children}</span>
+          <span class="found-text">{props.children}</span>
         </span>
       </a>
     </li>
@@ -83,9 +84,9 @@ export function MentionsScreen(): JSX.Element {
       )}
       <ul class="found">
         {found.list?.results.map((message) => (
-          <Item key={message.id} message={message}>
+          <FoundMessage key={message.id} message={message}>
             {message.content || t("attachment")}
-          </Item>
+          </FoundMessage>
         ))}
       </ul>
       {found.list?.next != null && (
@@ -149,13 +150,13 @@ export function SearchScreen({ query }: { query: string }): JSX.Element {
       )}
       <ul class="found" aria-label={t("search_results")}>
         {found.list?.results.map((hit) => (
-          <Item key={hit.id} message={hit}>
+          <FoundMessage key={hit.id} message={hit}>
             <span>
               {hit.excerpt.map((piece, at) =>
                 piece.is_match ? <mark key={at}>{piece.text}</mark> : <span key={at}>{piece.text}</span>,
               )}
             </span>
-          </Item>
+          </FoundMessage>
         ))}
       </ul>
       {found.list?.next != null && (

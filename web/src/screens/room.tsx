@@ -73,7 +73,9 @@ function OpenRoom({ room, message }: { room: Room; message: number | null }): JS
 
   // An address of another message in the same room
   useEffect(() => {
-    if (message !== null) void chat?.open(message, true);
+    if (message === null) return;
+    setDetails(false);
+    void chat?.open(message, true);
   }, [message]);
 
   const title = roomTitle(room, me().id);

@@ -7,7 +7,7 @@ import type { Room, RoomUser } from "../api/types";
 import { t } from "../i18n";
 import { navigate, roomPath, route } from "../router";
 import { currentCall } from "../state/call";
-import { avatarOf, nameOf } from "../state/people";
+import { avatarOf, isOnline, nameOf } from "../state/people";
 import { loadMoreRooms, moreRooms, putRoom, refreshRooms, roomsState, sortedRooms } from "../state/rooms";
 import { api, me, serverConfig, signOut } from "../state/session";
 import { explain, report } from "../state/toasts";
@@ -44,7 +44,7 @@ function Places(): JSX.Element {
   const here = route.value.name;
   const places = [
     { name: "search", icon: "search", text: t("search") },
-    { name: "mentions", icon: "at", text: t("mentions") },
+    { name: "mentions", icon: "at", text: t("place_mentions") },
     { name: "explore", icon: "compass", text: t("explore") },
     ...(me().is_admin ? ([{ name: "admin", icon: "admin", text: t("admin") }] as const) : []),
   ] as const;
@@ -163,6 +163,7 @@ export function RoomAvatar({ room }: { room: Room }): JSX.Element {
       seed={room.is_direct ? (other?.username ?? title) : `room ${room.id}`}
       src={other === undefined ? undefined : avatarOf(other.id)}
       room={!room.is_direct}
+      online={other !== undefined && isOnline(other.id)}
     />
   );
 }
@@ -223,7 +224,7 @@ function RoomNote({ room }: { room: Room }): JSX.Element {
       <span class="room-item-note">
         {other === undefined
           ? room.topic || t("members_count", { count: room.participant_count })
-          : `@${other.username}`}
+          : [`@${other.username}`, isOnline(other.id) && t("online")].filter(Boolean).join(" · ")}
       </span>
     );
   }

@@ -50,6 +50,8 @@ export class Chat {
   readonly goal = signal<Goal>(null);
   /** Messages that came in while the reader looked elsewhere. */
   readonly unseen = signal(0);
+  /** Messages that are pinned. */
+  readonly pins = signal<ReadonlySet<number>>(new Set());
   /** The view says whether its reader sees the end. */
   atEnd = true;
   /** The first message in sight, by which its place is found again. */
@@ -73,6 +75,7 @@ export class Chat {
     const unread = rooms.peek().get(roomId)?.first_unread_id ?? null;
     this.unreadFrom.value = unread;
     void this.open(at ?? unread, at !== null);
+    void this.loadPins();
     this.stops = [
       onLive((frame) => this.receive(frame)),
       onTaken((message) => {
@@ -113,6 +116,7 @@ export class Chat {
 
   /** Fetches again what is on the screen, or what was to be. */
   private async again(): Promise<void> {
+    void this.loadPins();
     if (this.state.peek() !== "ready") await this.load(this.wanted.place, this.wanted.goal);
     else await this.load(this.atEnd || this.shown === null ? {} : { around: this.shown }, null);
   }
@@ -171,6 +175,24 @@ export class Chat {
       if (!(error instanceof ApiError) || error.status !== 0) report(error);
     } finally {
       busy.value = false;
+    }
+  }
+
+  private async loadPins(): Promise<void> {
+    try {
+      const pins = await api.pins(this.roomId);
+      if (!this.closed) this.pins.value = new Set(pins.map((pin) => pin.message.id));
+    } catch {
+      // Without them the room is as good.
+    }
+  }
+
+  async pin(message: Message): Promise<void> {
+    try {
+      await api.pinMessage(message.id, !this.pins.peek().has(message.id));
+      await this.loadPins();
+    } catch (error) {
+      report(error);
     }
   }
 
@@ -293,6 +315,10 @@ export class Chat {
         this.change(reacted(timeline, id, emoji, user, added));
         break;
       }
+      case "message_pinned":
+      case "message_unpinned":
+        void this.loadPins();
+        break;
       case "message_read":
         this.change(readUpTo(timeline, frame.data.message_id, frame.data.user_id));
         break;

@@ -1,7 +1,8 @@
-// Who people are: their names and pictures, as they have been heard of anywhere.
+// Who people are: their names and pictures, as they have been heard of anywhere, and who is there now.
 
 import { signal } from "@preact/signals";
 import type { RoomUser, User } from "../api/types";
+import { onLive } from "./live";
 
 type Known = RoomUser & { avatar_url: string };
 
@@ -25,6 +26,20 @@ export function meet(users: readonly (User | RoomUser)[]): void {
   }
   if (changed.size > 0) people.value = new Map([...known, ...changed]);
 }
+
+/** Who has a page open now, of those with whom one shares a room. */
+export const online = signal<ReadonlySet<number>>(new Set());
+
+onLive((frame) => {
+  if (frame.type === "hello") online.value = new Set(frame.data.online ?? []);
+  if (frame.type !== "presence") return;
+  const now = new Set(online.peek());
+  for (const id of frame.data.online) now.add(id);
+  for (const id of frame.data.offline) now.delete(id);
+  online.value = now;
+});
+
+export const isOnline = (id: number): boolean => online.value.has(id);
 
 export const person = (id: number): Known | undefined => people.value.get(id);
 

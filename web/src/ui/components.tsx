@@ -49,6 +49,8 @@ export function Avatar(props: {
   size?: "small" | "large";
   large?: boolean;
   room?: boolean;
+  /** A dot; a word beside it says the same. */
+  online?: boolean;
 }): JSX.Element {
   const [broken, setBroken] = useState(false);
   const { src } = props;
@@ -62,6 +64,7 @@ export function Avatar(props: {
       aria-hidden="true"
     >
       {src && !broken ? <img src={src} alt="" loading="lazy" onError={() => setBroken(true)} /> : initial}
+      {props.online && <span class="online-dot" />}
     </span>
   );
 }

@@ -1,21 +1,25 @@
-// What administrators see and do: the relay as it runs, what it carried, and what was done over others.
+// What administrators see and do: users, rooms, the relay as it runs, what it carried, and what was done over others.
 
 import type { JSX } from "preact";
 import { type Key, t } from "../../i18n";
 import { Page } from "../page";
 import { Audit } from "./audit";
 import { Relay } from "./relay";
+import { Rooms } from "./rooms";
 import { Usage } from "./usage";
+import { Users } from "./users";
 
 const PARTS: Record<string, { text: Key; Screen: () => JSX.Element }> = {
-  "": { text: "relay", Screen: Relay },
+  "": { text: "users", Screen: Users },
+  rooms: { text: "rooms", Screen: Rooms },
+  relay: { text: "relay", Screen: Relay },
   usage: { text: "usage", Screen: Usage },
   audit: { text: "audit", Screen: Audit },
 };
 
 export function AdminScreen({ part }: { part: string }): JSX.Element {
   const here = part in PARTS ? part : "";
-  const Screen = PARTS[here]?.Screen ?? Relay;
+  const Screen = PARTS[here]?.Screen ?? Users;
   return (
     <Page
       title={t("administration")}

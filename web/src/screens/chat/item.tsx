@@ -7,6 +7,7 @@ import { formatDay, formatFull, formatTime, t } from "../../i18n";
 import type { Chat } from "../../state/chat";
 import { discard, type Pending, retry } from "../../state/outbox";
 import { avatarOf, nameOf, person } from "../../state/people";
+import { may } from "../../state/rights";
 import { rooms } from "../../state/rooms";
 import { me } from "../../state/session";
 import { Avatar, Confirm, IconButton, Menu } from "../../ui/components";
@@ -36,6 +37,12 @@ function mayModerate(message: Message): boolean {
   if (room === undefined || room.is_direct) return false;
   // Whether the other is a moderator, too, the server knows; it says so.
   return room.role === "owner" || (room.role === "moderator" && room.owner.id !== message.author.id);
+}
+
+function mayPin(message: Message): boolean {
+  const room = rooms.value.get(message.room);
+  // As the topic.
+  return room !== undefined && may(room, "topic");
 }
 
 export function MessageItem(props: {
@@ -106,6 +113,11 @@ export function MessageItem(props: {
             <Quoted reply={message.reply_to} onOpen={(id) => void chat.open(id, true)} />
           )}
           {message.content !== "" && <MessageText content={message.content} known={known} />}
+          {chat.pins.value.has(message.id) && (
+            <span class="edited">
+              <Icon name="pin" small /> {t("pinned_message")}
+            </span>
+          )}
           {message.edited_at !== null && (
             <span class="edited" title={formatFull(new Date(message.edited_at))}>
               {t("edited")}
@@ -257,6 +269,11 @@ function Actions(props: {
             text: t("copy_link"),
             onClick: () =>
               void copyText(`${location.origin}${location.pathname}#/room/${message.room}/${message.id}`),
+          },
+          mayPin(message) && {
+            icon: "pin",
+            text: t(chat.pins.peek().has(message.id) ? "unpin_message" : "pin_message"),
+            onClick: () => void chat.pin(message),
           },
           (own || mayModerate(message)) && {
             icon: "trash",

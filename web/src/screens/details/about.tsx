@@ -17,8 +17,9 @@ import { Bans } from "./bans";
 import { EditRoom } from "./edit";
 import { Invitations } from "./invitations";
 import { Members } from "./members";
+import { Pins } from "./pins";
 
-type Asked = "invite" | "edit" | "bans" | "leave" | "delete";
+type Asked = "pins" | "invite" | "edit" | "bans" | "leave" | "delete";
 const HOUR_MS = 3_600_000;
 
 export function Details({ room }: { room: Room }): JSX.Element {
@@ -84,6 +85,11 @@ export function Details({ room }: { room: Room }): JSX.Element {
           </Menu>
         )}
       </div>
+      <button type="button" class="row action plain" onClick={() => ask("pins")}>
+        <Icon name="pin" />
+        <span class="who">{t("pinned_messages")}</span>
+        <Icon name="next" small />
+      </button>
       {room.is_muted && (
         <p class="hint">
           {room.muted_until === null
@@ -118,6 +124,7 @@ export function Details({ room }: { room: Room }): JSX.Element {
       </div>
 
       {asked === "invite" && <Invitations room={room} onClose={close} />}
+      {asked === "pins" && <Pins room={room} onClose={close} />}
       {asked === "edit" && <EditRoom room={room} onClose={close} />}
       {asked === "bans" && <Bans room={room} onClose={close} />}
       {asked === "leave" && (

@@ -6,7 +6,7 @@ import type { Role, Room, RoomParticipant, User } from "../../api/types";
 import { type Key, t } from "../../i18n";
 import { navigate, roomPath } from "../../router";
 import { onLive } from "../../state/live";
-import { meet, nameOf } from "../../state/people";
+import { isOnline, meet, nameOf } from "../../state/people";
 import { may, mayAgainst } from "../../state/rights";
 import { takeRoom } from "../../state/rooms";
 import { api, me } from "../../state/session";
@@ -151,11 +151,15 @@ function Member(props: {
   const owns = !self && may(room, "own");
   return (
     <li class="member">
-      <Avatar name={nameOf(user)} seed={user.username} src={user.avatar_url} />
+      <Avatar name={nameOf(user)} seed={user.username} src={user.avatar_url} online={isOnline(user.id)} />
       <span class="who">
         <span class="who-name">{self ? t("you_named", { name: nameOf(user) }) : nameOf(user)}</span>
         <span class="who-note">
-          {[`@${user.username}`, shownRole !== null && t(shownRole), inCall && t("in_call")]
+          {[
+            `@${user.username}`,
+            shownRole !== null && t(shownRole),
+            inCall ? t("in_call") : isOnline(user.id) && t("online"),
+          ]
             .filter(Boolean)
             .join(" · ")}
         </span>

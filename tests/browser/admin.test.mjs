@@ -1,0 +1,127 @@
+// What an administrator sees and does: users, rooms, the relay as it runs and what it carried, the journal.
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { launch, PASSWORD, Person, Server, until } from "./harness.mjs";
+
+/** In the page: an allocation at the relay, as a call makes one, kept until the page goes. */
+async function allocate(token) {
+  const answer = await fetch("/api/turn/credentials/", { headers: { Authorization: `Token ${token}` } });
+  const { iceServers } = await answer.json();
+  const connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: "relay" });
+  window.kept = connection;
+  connection.createDataChannel("probe");
+  const relayed = new Promise((resolve) => {
+    connection.onicecandidate = ({ candidate }) => candidate && resolve(candidate.type);
+  });
+  await connection.setLocalDescription(await connection.createOffer());
+  return relayed;
+}
+
+describe("an administrator", () => {
+  let server;
+  let browser;
+  let anna;
+  let boris;
+  const row = (name) => anna.page.locator(`[data-user="${name}"]`);
+  const act = async (name, item) => {
+    await row(name)
+      .getByRole("button", { name: `Actions for ${name}` })
+      .click();
+    await anna.page.getByRole("menuitem", { name: item }).click();
+  };
+  before(async () => {
+    server = await Server.start();
+    browser = await launch();
+    anna = await Person.arrive(browser, server);
+    boris = await Person.arrive(browser, server);
+    await anna.register("anna", await server.setupLink());
+    await boris.register("boris");
+    await boris.makeRoom("Workshop");
+    await boris.say("Secret plans");
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  it("ends what is relayed, and sees how much it was", async () => {
+    await boris.ask("GET", "/api/auth/me/");
+    assert.equal(await boris.page.evaluate(allocate, boris.token), "relay");
+    const { page } = anna;
+    await page.getByRole("link", { name: "Admin", exact: true }).click();
+    await page.getByRole("link", { name: "Relay" }).click();
+    const live = page.getByRole("row", { name: /boris/ }).first();
+    await live.waitFor();
+    const before = await page.locator("[data-allocation]").count();
+    await live.getByRole("button", { name: "End" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
+    await until("one fewer is there", async () => {
+      const value = await page.locator("[data-allocation]").count();
+      return { done: value < before, value };
+    });
+    await page.getByRole("link", { name: "Usage" }).click();
+    await page.locator(".bars li", { hasText: "boris" }).waitFor();
+    await page.getByLabel("Month").selectOption({ index: 3 });
+    await page.getByText("Nothing was relayed").waitFor();
+  });
+
+  it("finds users, blocks them and lets them in again", async () => {
+    const { page } = anna;
+    await page.getByRole("link", { name: "Users" }).click();
+    await page.getByLabel("Find people by name").fill("bor");
+    await row("anna").waitFor({ state: "detached" });
+    await act("boris", "Block");
+    await row("boris").getByText("blocked").waitFor();
+    await boris.page.getByLabel("Username or e-mail").waitFor();
+    await boris.signIn("boris");
+    await boris.page.getByRole("alert").waitFor();
+    await act("boris", "Unblock");
+    await row("boris").getByText("blocked").waitFor({ state: "detached" });
+    await boris.signIn("boris");
+    await boris.page.getByRole("link", { name: "Settings" }).waitFor();
+  });
+
+  it("makes a link for a new password", async () => {
+    await act("boris", "Link for a new password");
+    const link = await anna.page.getByRole("textbox", { name: "Link for a new password" }).inputValue();
+    await anna.page.keyboard.press("Escape");
+    await boris.page.goto(link);
+    await boris.page.getByLabel("New password").fill(PASSWORD);
+    await boris.page.getByRole("button", { name: "Set the password" }).click();
+    await boris.page.getByRole("link", { name: "Settings" }).waitFor();
+  });
+
+  it("makes others administrators, and unmakes them", async () => {
+    await act("boris", "Make an administrator");
+    await row("boris").getByText("Administrator", { exact: true }).waitFor();
+    await boris.page.reload();
+    await boris.page.getByRole("link", { name: "Admin", exact: true }).waitFor();
+    await act("boris", "No longer an administrator");
+    await row("boris").getByText("Administrator", { exact: true }).waitFor({ state: "detached" });
+  });
+
+  it("deletes rooms without reading them, and users", async () => {
+    const { page } = anna;
+    await page.getByRole("link", { name: "Rooms", exact: true }).click();
+    await page.getByText("Workshop").waitFor();
+    await page.getByText("1 message").waitFor();
+    assert.equal(await page.getByText("Secret plans").count(), 0);
+    await page.getByRole("button", { name: "Delete Workshop" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
+    await page.getByText("Nothing was found").waitFor();
+    await page.getByRole("link", { name: "Users" }).click();
+    await act("boris", "Delete the account");
+    await page.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
+    await row("boris").waitFor({ state: "detached" });
+    await boris.page.getByLabel("Username or e-mail").waitFor();
+  });
+
+  it("reads in the journal what was done", async () => {
+    const { page } = anna;
+    await page.getByRole("link", { name: "Journal" }).click();
+    for (const text of ["Account deleted", "Room deleted", "User blocked", "Allocation ended"])
+      await page.getByText(text, { exact: true }).first().waitFor();
+    for (const person of [anna, boris]) await person.leave();
+  });
+});
