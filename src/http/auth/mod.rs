@@ -86,6 +86,7 @@ pub async fn register(
 }
 
 #[derive(Deserialize, ToSchema)]
+#[schema(as = SignIn)]
 pub struct Login {
     username: Option<String>,
     email: Option<String>,
