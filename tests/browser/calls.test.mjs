@@ -1,4 +1,4 @@
-// Calls of two, three and five people, and all that one can do in them.
+// Calls of two and three people, and all that one can do in them.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -37,11 +37,6 @@ describe("a call", () => {
     server = await Server.start();
     browser = await launch(["--use-fake-device-for-media-stream=device-count=3,fps=8"]);
     for (const name of ["anna", "boris", "vera"]) await arrive(name);
-    // Small windows are drawn by a machine without a graphics card in less time.
-    for (const name of ["gleb", "dina"]) {
-      const { page } = await arrive(name);
-      await page.setViewportSize({ width: 480, height: 400 });
-    }
   });
   after(async () => {
     await browser?.close();
@@ -305,24 +300,7 @@ describe("a call", () => {
     await until("he does not any more", async () => ({ done: (await floating()) === null }));
   });
 
-  it("of five plays on all sides", async () => {
-    for (const person of people.slice(3)) await person.enterCall("Video call");
-    for (const person of people) await allConnected(person, 4);
-    for (const person of people) {
-      await tilesPlay(person, 5);
-      await seesMovement(person, 4);
-    }
-  });
-
-  it("lets one leave and come back", async () => {
-    await control(boris(), "Leave the call").click();
-    for (const person of people.filter((person) => person !== boris())) {
-      await tileOf(person, "boris").waitFor({ state: "detached" });
-    }
-    await boris().enterCall("Video call");
-    for (const person of people) await allConnected(person, 4);
-    await seesMovement(boris(), 4);
-    await seesMovement(anna(), 4);
+  it("ends for all without a complaint of any page", async () => {
     for (const person of people) await person.leave();
   });
 });

@@ -204,6 +204,25 @@ describe("negotiation", () => {
     expect(impolite.sent.map((signal) => signal.type)).toEqual(["offer"]);
   });
 
+  it("waits longer each time, and longer still where it is polite", async () => {
+    const begun = async (polite: boolean): Promise<number[]> => {
+      const side = new Side(polite);
+      await vi.advanceTimersByTimeAsync(2_000);
+      const start = Date.now();
+      const times: number[] = [];
+      for (let second = 1; second <= 240; second++) {
+        side.sent = [];
+        await side.peer.tick(start + second * 1_000);
+        if (side.sent.length > 0) times.push(second);
+      }
+      return times;
+    };
+    const [impolite, polite] = [await begun(false), await begun(true)];
+    const gaps = (times: number[]) => times.map((time, index) => time - (times[index - 1] ?? 0)).slice(1, 4);
+    expect(gaps(impolite)).toEqual([25, 49, 49]);
+    expect(gaps(polite).slice(0, 2)).toEqual([37, 73]);
+  });
+
   it("takes an sdp that is plain text", async () => {
     const polite = new Side(true);
     await polite.peer.receive({ type: "offer", sdp: "v=0\r\no=- 99 1 IN IP4 127.0.0.1\r\n" });

@@ -29,8 +29,12 @@ export interface PeerOptions {
 
 /** The polite side lets the other offer first: one negotiation instead of a collision. */
 const HEAD_START_MS = 1_000;
-/** Without a connection for so long, negotiation begins again. */
-const STALLED_MS = 12_000;
+/**
+ * Without a connection for so long after the last step, negotiation begins again; each time it waits longer, the polite
+ * side always, or on slow machines the two would for ever undo what the other has begun.
+ */
+const STALLED_MS = { impolite: 12_000, polite: 18_000 };
+const MOST_DOUBLINGS = 2;
 /** A connection that was lost comes back by itself, or new ways are looked for. The polite side waits for the other. */
 const LOST_MS = { impolite: 2_500, polite: 5_000 };
 
@@ -56,6 +60,7 @@ export class Peer {
   private headStart: ReturnType<typeof setTimeout> | undefined;
   private lost: ReturnType<typeof setTimeout> | undefined;
   private progressAt = 0;
+  private stalls = 0;
   private wasConnected = false;
 
   constructor(private readonly options: PeerOptions) {
@@ -101,6 +106,7 @@ export class Peer {
     }
     if (pc !== this.pc) return;
     this.remoteSession = session;
+    this.progressAt = Date.now();
     if (description.type === "offer") {
       await pc.setLocalDescription();
       this.sendDescription(pc);
@@ -148,6 +154,7 @@ export class Peer {
     const pc = this.pc;
     if (this.connected) {
       this.progressAt = now;
+      this.stalls = 0;
       const quality = await this.reader.read();
       if (pc !== this.pc || quality === null || !this.connected) return;
       const { others, mediaState } = this.options;
@@ -157,10 +164,16 @@ export class Peer {
       this.link = quality.way;
       this.options.onChange();
       await this.applyTracks();
-    } else if (now - this.progressAt > STALLED_MS) {
+    } else if (now - this.progressAt > this.patience) {
       this.progressAt = now;
+      this.stalls++;
       this.resync();
     }
+  }
+
+  private get patience(): number {
+    const once = this.options.polite ? STALLED_MS.polite : STALLED_MS.impolite;
+    return once * 2 ** Math.min(this.stalls, MOST_DOUBLINGS);
   }
 
   close(): void {
