@@ -83,6 +83,20 @@ impl FromRequestParts<Arc<Edge>> for Writing {
     }
 }
 
+/// As [`SignedIn`], for what ends sign-ins: who has the token of another cannot use up what he may ask for, and so keep
+/// him from it.
+pub struct Leaving(pub SignedIn);
+
+impl FromRequestParts<Arc<Edge>> for Leaving {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> ApiResult<Self> {
+        let by = SignedIn::proven(edge, parts).await?;
+        edge.limits.stranger(by.address)?;
+        Ok(Leaving(by))
+    }
+}
+
 fn token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

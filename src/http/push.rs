@@ -91,7 +91,7 @@ pub async fn add(
     (status = 204),
     refused::PushOff,
 ))]
-pub async fn remove(edge: State, by: SignedIn, Id(id): Id) -> ApiResult<StatusCode> {
+pub async fn remove(edge: State, Writing(by): Writing, Id(id): Id) -> ApiResult<StatusCode> {
     edge.app.unsubscribe(&by.user, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -112,7 +112,7 @@ pub struct EndpointBody {
 ))]
 pub async fn remove_endpoint(
     edge: State,
-    by: SignedIn,
+    Writing(by): Writing,
     Body(body): Body<EndpointBody>,
 ) -> ApiResult<StatusCode> {
     let endpoint = body

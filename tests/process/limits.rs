@@ -516,6 +516,18 @@ async fn all_limits_are_switched_off_at_once() {
     }
 }
 
+#[tokio::test]
+async fn who_floods_by_a_stolen_token_cannot_keep_its_user_from_signing_out() {
+    let server = limited(&["--limits-reads-per-minute=3", "--limits-api-per-minute=1"]);
+    let ann = server.user("ann").await;
+    let me = async || ann.request(Method::GET, "/api/auth/me/");
+    refused(is_done(3, 60, me).await).await;
+    let wrong = json!({"current_password": "guess", "new_password": "another one"});
+    assert_eq!(ann.post("/api/auth/password/", wrong).await.0, 400);
+    assert_eq!(ann.post("/api/auth/logout-all/", json!({})).await.0, 204);
+    assert_eq!(answer(me().await).await.0, 401);
+}
+
 #[test]
 fn a_limit_that_cannot_be_stops_the_start() {
     let directory = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::app::limits;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Body, Id, SignedIn, Writing};
+use crate::http::extract::{Body, Id, Leaving, SignedIn, Writing};
 use crate::http::openapi::some_text;
 use crate::http::{Routes, State, routes};
 use crate::wire::DeviceJson;
@@ -51,7 +51,7 @@ pub async fn rename(
 
 /// Signs out on a device.
 #[utoipa::path(delete, path = "/api/auth/devices/{id}/", responses((status = 204)))]
-pub async fn end(edge: State, by: SignedIn, Id(id): Id) -> ApiResult<StatusCode> {
+pub async fn end(edge: State, Leaving(by): Leaving, Id(id): Id) -> ApiResult<StatusCode> {
     edge.app.end_device(by.user.id, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

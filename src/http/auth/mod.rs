@@ -17,7 +17,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::error::ApiResult;
-use super::extract::{Body, Head, SignedIn};
+use super::extract::{Body, Head, Leaving, SignedIn};
 use super::limit::{Account, Trial};
 use super::openapi::{refused, some_text, text};
 use super::{Edge, Routes, State, client, routes, to_the_end};
@@ -167,7 +167,7 @@ fn judge<T>(trial: Trial<'_>, outcome: &Result<T>) {
 
 /// Signs out: the token that was used is void at once.
 #[utoipa::path(post, path = "/api/auth/logout/", responses((status = 204)))]
-pub async fn logout(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
+pub async fn logout(edge: State, Leaving(by): Leaving) -> ApiResult<StatusCode> {
     let app = Arc::clone(&edge.app);
     to_the_end(async move { app.log_out(by.sign_in).await }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -175,7 +175,7 @@ pub async fn logout(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
 
 /// Signs out everywhere.
 #[utoipa::path(post, path = "/api/auth/logout-all/", responses((status = 204)))]
-pub async fn logout_all(edge: State, by: SignedIn) -> ApiResult<StatusCode> {
+pub async fn logout_all(edge: State, Leaving(by): Leaving) -> ApiResult<StatusCode> {
     let app = Arc::clone(&edge.app);
     // Half of it done would leave sockets open and calls going.
     to_the_end(async move { app.log_out_everywhere(by.user.id).await }).await?;

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{device, judge, may_prove, with_code};
 use crate::app::{Error, Problem, Reset, limits};
 use crate::http::error::ApiResult;
-use crate::http::extract::{Body, Head, SignedIn};
+use crate::http::extract::{Body, Head, Leaving};
 use crate::http::openapi::{refused, text};
 use crate::http::{Routes, State, client, routes};
 use crate::wire::LoginJson;
@@ -30,7 +30,7 @@ pub struct Change {
 #[utoipa::path(post, path = "/api/auth/password/", responses((status = 204), refused::Proof, refused::PersonsOnly))]
 pub async fn change(
     edge: State,
-    by: SignedIn,
+    Leaving(by): Leaving,
     Head(head): Head,
     Body(body): Body<Change>,
 ) -> ApiResult<StatusCode> {

@@ -18,7 +18,7 @@ use crate::http::Edge;
 use crate::http::admin::Admin;
 use crate::http::error::ApiResult;
 use crate::http::extract::{
-    Asked, Body, Head, Id, IdAndText, Ids, Paging, Segment, SignedIn, Writing,
+    Asked, Body, Head, Id, IdAndText, Ids, Leaving, Paging, Segment, SignedIn, Writing,
 };
 
 /// How a token is called in the document.
@@ -154,6 +154,12 @@ impl<T: Part> Part for ApiResult<T> {
 }
 
 impl Part for SignedIn {
+    fn tell(telling: &mut Telling<'_>) {
+        telling.needs_token();
+    }
+}
+
+impl Part for Leaving {
     fn tell(telling: &mut Telling<'_>) {
         telling.needs_token();
     }
