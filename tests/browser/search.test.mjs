@@ -49,6 +49,9 @@ describe("a search", () => {
     await page.goBack();
     await page.getByRole("list", { name: "Found messages" }).getByRole("listitem").first().waitFor();
     assert.equal(await page.getByLabel("Words in messages").inputValue(), "roses");
+    await page.getByRole("link", { name: "Search" }).click();
+    await page.getByText("Find what was said").waitFor();
+    assert.equal(await page.getByLabel("Words in messages").inputValue(), "");
   });
 
   it("finds nothing where one takes no part", async () => {

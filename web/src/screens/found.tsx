@@ -107,6 +107,10 @@ export function SearchScreen({ query }: { query: string }): JSX.Element {
     if (rested !== query)
       navigate(rested === "" ? "#/search" : `#/search/${encodeURIComponent(rested)}`, true);
   }, [rested]);
+  // An address that comes from elsewhere says it anew.
+  useEffect(() => {
+    if (query !== rested) setText(query);
+  }, [query]);
   const found = usePaged(
     async (before) => {
       if (rested === "") return { results: [], next: null };
