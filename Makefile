@@ -52,7 +52,7 @@ fuzz: ## Fuzz the relay, each target for FUZZ_SECONDS (600)
 conformance: ## Write turn/CONFORMANCE.md anew from the tests
 	CONFORMANCE_WRITE=1 $(CARGO) test --locked -p moznods-turn --test conformance
 
-bench: ## Measure the relay beside coturn and bare forwarders (ARGS="client-peer-160 --save")
+bench: ## Measure relay and chat beside coturn and bare programs (ARGS="client-peer-160 room-1000")
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
 	$(CARGO) build --release --locked -p moznods-bench

@@ -40,9 +40,9 @@ struct Cli {
     /// Seconds of one measurement
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Write what was found into benches/ as well
-    #[arg(long)]
-    save: bool,
+    /// Write what was found into this directory as well [without one: benches]
+    #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, require_equals = true, default_missing_value = "benches")]
+    save: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Hidden>,
 }
@@ -99,7 +99,7 @@ fn run(cli: Cli) -> Result<(), BenchError> {
         cases: Vec::new(),
     };
     let mut directories = vec![PathBuf::from("target/bench")];
-    directories.extend(cli.save.then(|| PathBuf::from("benches")));
+    directories.extend(cli.save);
     for case in cases {
         let result = (case.run)(&settings)?;
         print!("{}", result.table());
