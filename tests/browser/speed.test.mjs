@@ -1,4 +1,5 @@
-// What the client costs: how much of it comes first, how soon a phone can use a room, and a long history in motion.
+// What the client costs: how much of it comes first, how soon a phone can use a room, and a long history in motion. How long
+// things take is held against its limits by `npm run speed` alone, on a machine that does nothing else.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -8,10 +9,10 @@ import { launch, Person, Server, until } from "./harness.mjs";
 const FIRST_LOAD_BYTES = 150 * 1024;
 const MESSAGES = 10_000;
 const LONG_TASK_MS = 100;
-const ROUNDS = 3;
 /** A cheap phone over 4G, as Lighthouse has it. */
 const PHONE = { cpu: 4, latency: 150, bytesPerSecond: (1.6 * 1024 * 1024) / 8 };
 const USABLE_MS = 3_000;
+const measuring = process.env.MOZNODS_MEASURE !== undefined;
 
 describe("the client", () => {
   let server;
@@ -54,7 +55,7 @@ describe("the client", () => {
     assert.ok(bytes <= FIRST_LOAD_BYTES, `${bytes} bytes`);
   });
 
-  it("is usable on a slow phone soon", async () => {
+  it("is usable on a slow phone", async (test) => {
     const phone = await anna.context.newPage();
     const cdp = await anna.context.newCDPSession(phone);
     await cdp.send("Network.enable");
@@ -72,12 +73,11 @@ describe("the client", () => {
     await phone.getByRole("textbox", { name: "Write a message" }).fill("Usable");
     const took = Date.now() - began;
     await phone.close();
-    // On a machine that does other things as well, time says less: the limit is for one that does not.
-    const patience = Number(process.env.MOZNODS_SLOWER ?? 1);
-    assert.ok(took <= USABLE_MS * patience, `${took} ms`);
+    test.diagnostic(`usable after ${took} ms`);
+    assert.ok(took <= USABLE_MS || !measuring, `${took} ms`);
   });
 
-  it("scrolls through ten thousand messages without a long task, and keeps few of them", async () => {
+  it("scrolls through ten thousand messages, and keeps few of them", async (test) => {
     const { page } = anna;
     await page.addInitScript(() => {
       window.longest = 0;
@@ -86,33 +86,29 @@ describe("the client", () => {
       }).observe({ type: "longtask" });
     });
     const log = page.getByRole("log", { name: "Messages" });
-    let longest = Number.POSITIVE_INFINITY;
-    // A machine that does other things as well makes some task long now and then; ours would be long each time.
-    for (let round = 0; round < ROUNDS && longest >= LONG_TASK_MS; round++) {
-      await page.goto("about:blank");
-      await page.goto(`/#/room/${room}`);
-      await page.locator("[data-message-id]").last().waitFor();
-      // The start has its own test.
-      await page.evaluate(() => {
-        window.longest = 0;
-      });
-      const reached = await log.evaluate(async (box) => {
-        const number = () =>
-          Number(/Line (\d+)/.exec(box.querySelector(".text")?.textContent)?.[1] ?? Infinity);
-        let most = 0;
-        const end = Date.now() + 100_000;
-        while (number() > 1 && Date.now() < end) {
-          box.scrollBy(0, -1200);
-          await new Promise(requestAnimationFrame);
-          most = Math.max(most, box.querySelectorAll("[data-message-id]").length);
-        }
-        return { first: number(), most };
-      });
-      assert.equal(reached.first, 1, "the beginning is reached");
-      assert.ok(reached.most <= 350, `${reached.most} messages on the page at once`);
-      longest = await page.evaluate(() => window.longest);
-    }
-    assert.ok(longest < LONG_TASK_MS, `the longest task took ${longest} ms`);
+    await page.goto("about:blank");
+    await page.goto(`/#/room/${room}`);
+    await page.locator("[data-message-id]").last().waitFor();
+    // The start has its own test.
+    await page.evaluate(() => {
+      window.longest = 0;
+    });
+    const reached = await log.evaluate(async (box) => {
+      const number = () => Number(/Line (\d+)/.exec(box.querySelector(".text")?.textContent)?.[1] ?? Infinity);
+      let most = 0;
+      const end = Date.now() + 100_000;
+      while (number() > 1 && Date.now() < end) {
+        box.scrollBy(0, -1200);
+        await new Promise(requestAnimationFrame);
+        most = Math.max(most, box.querySelectorAll("[data-message-id]").length);
+      }
+      return { first: number(), most };
+    });
+    assert.equal(reached.first, 1, "the beginning is reached");
+    assert.ok(reached.most <= 350, `${reached.most} messages on the page at once`);
+    const longest = await page.evaluate(() => window.longest);
+    test.diagnostic(`the longest task took ${longest} ms`);
+    assert.ok(longest < LONG_TASK_MS || !measuring, `the longest task took ${longest} ms`);
     await page.getByRole("button", { name: "To the newest messages" }).click();
     await until("the end is in sight", async () => {
       const value = await page.locator("[data-message-id] .text").last().textContent();
