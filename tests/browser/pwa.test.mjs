@@ -64,27 +64,28 @@ describe("the installed client", () => {
     const { page } = anna;
     await page.goto("/#/settings");
     const cdp = await anna.context.newCDPSession(page);
-    await cdp.send("ServiceWorker.enable");
-    const registrationId = await new Promise((resolve) => {
-      cdp.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
-        if (registrations[0] !== undefined) resolve(registrations[0].registrationId);
-      });
+    let registrationId;
+    cdp.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
+      registrationId = registrations.find(({ isDeleted }) => !isDeleted)?.registrationId ?? registrationId;
     });
+    await cdp.send("ServiceWorker.enable");
     const push = (data) =>
       cdp.send("ServiceWorker.deliverPushMessage", {
         origin: server.origin,
         registrationId,
         data: JSON.stringify(data),
       });
-    await push({
-      type: "message",
-      room_id: room,
-      room_name: "Garden",
-      from: "Boris",
-      text: "The roses are out",
-      message_id: 1,
-    });
-    await push({ type: "call", room_id: room, room_name: "Boris", from: "Boris", text: "" });
+    const pushBoth = async () => {
+      await push({
+        type: "message",
+        room_id: room,
+        room_name: "Garden",
+        from: "Boris",
+        text: "The roses are out",
+        message_id: 1,
+      });
+      await push({ type: "call", room_id: room, room_name: "Boris", from: "Boris", text: "" });
+    };
     const shown = () =>
       page.evaluate(async () => {
         const { getNotifications } = await navigator.serviceWorker.ready;
@@ -99,7 +100,9 @@ describe("the installed client", () => {
       { title: "Boris · Garden", body: "The roses are out", tag: `message-${room}` },
       { title: "Boris", body: "is calling", tag: `call-${room}` },
     ];
+    // Chromium loses what is delivered to a worker that is just being replaced; one of a tag takes the place of another.
     await until("both are shown", async () => {
+      if (registrationId !== undefined) await pushBoth();
       const value = await shown();
       return { done: value.length === 2, value };
     });
