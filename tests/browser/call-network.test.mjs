@@ -48,6 +48,10 @@ async function takesAnotherPath(person, before) {
   });
 }
 
+const losses = (person) => person.page.evaluate(() => window.losses);
+/** `npm run speed`: on a machine that does other things as well, a connection may seem lost for a moment. */
+const measuring = process.env.MOZNODS_MEASURE !== undefined;
+
 describe("a call through the relay", () => {
   let server;
   let browser;
@@ -120,12 +124,16 @@ describe("a call through the relay", () => {
     await goesOn();
   });
 
-  it("outlives the credentials that it began with, over the same connections", async () => {
+  it("outlives the credentials that it began with, over the same connections", async (test) => {
     const path = await usedPath(anna);
+    const before = await Promise.all([anna, boris].map(losses));
     await takesAnotherPath(anna, path);
     const left = began + (CREDENTIAL_TTL + 5) * 1000 - Date.now();
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
     await goesOn();
+    const after = await Promise.all([anna, boris].map(losses));
+    test.diagnostic(`connections lost before and after: ${before}; ${after}`);
+    if (measuring) assert.deepEqual(after, before, "connections lost meanwhile");
     for (const person of [anna, boris]) await person.leave();
   });
 });

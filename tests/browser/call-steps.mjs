@@ -2,14 +2,18 @@
 
 import { until } from "./harness.mjs";
 
-/** Runs in the page before its scripts: keeps the connections within reach. */
+/** Runs in the page before its scripts: keeps the connections within reach, and counts how often one is lost. */
 export function keepConnections() {
   const Native = window.RTCPeerConnection;
   window.connections = [];
+  window.losses = 0;
   window.RTCPeerConnection = new Proxy(Native, {
     construct(target, parameters) {
       const connection = new target(...parameters);
       window.connections.push(connection);
+      connection.addEventListener("connectionstatechange", () => {
+        if (["disconnected", "failed"].includes(connection.connectionState)) window.losses++;
+      });
       return connection;
     },
   });
