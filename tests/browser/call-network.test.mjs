@@ -49,7 +49,7 @@ async function takesAnotherPath(person, before) {
 }
 
 const losses = (person) => person.page.evaluate(() => window.losses);
-/** `npm run speed`: on a machine that does other things as well, a connection may seem lost for a moment. */
+/** `npm run speed`, which is red here: when credentials end, each side loses the other once or twice and finds it again. */
 const measuring = process.env.MOZNODS_MEASURE !== undefined;
 
 describe("a call through the relay", () => {
