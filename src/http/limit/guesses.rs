@@ -22,8 +22,9 @@ pub struct Guesses<K> {
 struct Wrong {
     count: u32,
     last: Instant,
-    /// Before that no other attempt is made.
-    until: Instant,
+    /// Before that no other attempt is made. An instant for "at once" would hold up attempts that began a moment before
+    /// the last one and are counted after it.
+    until: Option<Instant>,
 }
 
 impl<K: Eq + Hash + Clone> Guesses<K> {
@@ -39,7 +40,7 @@ impl<K: Eq + Hash + Clone> Guesses<K> {
     pub fn attempt(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let mut all = self.wrong();
         if all.len() >= MANY && !all.contains_key(key) {
-            all.retain(|_, wrong| wrong.until > now);
+            all.retain(|_, wrong| wrong.until > Some(now));
             if all.len() >= MANY / 2 {
                 all.clear();
             }
@@ -47,18 +48,17 @@ impl<K: Eq + Hash + Clone> Guesses<K> {
         let wrong = all.entry(key.clone()).or_insert(Wrong {
             count: 0,
             last: now,
-            until: now,
+            until: None,
         });
         if now.saturating_duration_since(wrong.last) >= REMEMBERED {
             wrong.count = 0;
         }
-        let wait = wrong.until.saturating_duration_since(now);
-        if !wait.is_zero() {
-            return Err(wait);
+        if let Some(until) = wrong.until.filter(|until| *until > now) {
+            return Err(until - now);
         }
         wrong.count = wrong.count.saturating_add(1);
         wrong.last = now;
-        wrong.until = now + self.wait(wrong.count);
+        wrong.until = self.wait(wrong.count).map(|wait| now + wait);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl<K: Eq + Hash + Clone> Guesses<K> {
     pub fn undo(&self, key: &K) {
         if let Some(wrong) = self.wrong().get_mut(key) {
             wrong.count = wrong.count.saturating_sub(1);
-            wrong.until = wrong.last;
+            wrong.until = None;
         }
     }
 
@@ -81,13 +81,10 @@ impl<K: Eq + Hash + Clone> Guesses<K> {
         all.shrink_to_fit();
     }
 
-    fn wait(&self, count: u32) -> Duration {
-        match count.saturating_sub(self.free) {
-            0 => Duration::ZERO,
-            beyond => FIRST_WAIT
-                .saturating_mul(2_u32.saturating_pow(beyond - 1))
-                .min(LONGEST_WAIT),
-        }
+    fn wait(&self, count: u32) -> Option<Duration> {
+        let doubled = count.checked_sub(self.free + 1)?;
+        let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doubled));
+        Some(wait.min(LONGEST_WAIT))
     }
 
     fn wrong(&self) -> MutexGuard<'_, HashMap<K, Wrong>> {
@@ -128,6 +125,14 @@ mod tests {
         guesses.attempt(&1, now + REMEMBERED).unwrap();
         guesses.attempt(&1, now + REMEMBERED).unwrap();
         assert!(guesses.attempt(&1, now + REMEMBERED).is_err());
+    }
+
+    #[test]
+    fn free_ones_are_held_up_by_nothing_in_whatever_order_they_are_counted() {
+        let guesses = Guesses::after(2);
+        let now = Instant::now();
+        guesses.attempt(&1, now + Duration::from_millis(1)).unwrap();
+        guesses.attempt(&1, now).unwrap();
     }
 
     #[test]
