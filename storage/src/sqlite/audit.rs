@@ -17,6 +17,7 @@ impl AuditStore for SqliteStore {
         Box::new(SqliteStore {
             writer: self.writer.noting(note),
             readers: Arc::clone(&self.readers),
+            unread: self.unread.clone(),
         })
     }
 

@@ -45,6 +45,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0014_search.sql"),
     include_str!("migrations/0015_audit.sql"),
     include_str!("migrations/0016_bots_hooks_pins.sql"),
+    include_str!("migrations/0017_messages_gone.sql"),
 ];
 
 /// What to do when the data directory or the database is not there.

@@ -43,6 +43,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 pub struct SqliteStore {
     writer: Writer,
     readers: Arc<Readers>,
+    unread: messages::Counts,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -73,6 +74,7 @@ impl SqliteStore {
         Ok(SqliteStore {
             writer,
             readers: Arc::new(readers),
+            unread: messages::Counts::default(),
         })
     }
 }

@@ -14,10 +14,10 @@ pub use messages::*;
 use std::sync::Arc;
 
 use moznods_storage::{
-    AccountChange, AdminGrant, Admission, DeviceKeys, LastAdmin, MAX_UNREAD, Month, NewInvitation,
-    NewMessage, NewRelayDevice, NewRelaySecret, NewRoom, NewSignIn, NewUser, Page, RelayOwner,
-    RelayUsage, Right, Role, RoomChange, RoomId, RoomLimits, SecretText, StorageError, Store,
-    TokenHash, User, UserId, UserKey,
+    AccountChange, AdminGrant, Admission, Deleter, DeviceKeys, LastAdmin, MAX_UNREAD, Month,
+    NewInvitation, NewMessage, NewRelayDevice, NewRelaySecret, NewRoom, NewSignIn, NewUser, Page,
+    RelayOwner, RelayUsage, Right, Role, RoomChange, RoomId, RoomLimits, SecretText, StorageError,
+    Store, TokenHash, User, UserId, UserKey,
 };
 
 pub use events::*;
@@ -52,6 +52,7 @@ macro_rules! tests {
             invitations_go_with_who_made_them_and_with_who_is_removed,
             rights_must_hold_at_the_moment_of_the_change,
             what_was_said_before_one_came_is_neither_unread_nor_read,
+            what_is_unread_is_right_after_whatever_happened,
             a_right_against_somebody_ends_where_he_is_as_much,
             an_invitation_ends_with_its_uses,
             a_room_is_muted_by_one_for_himself,
@@ -661,6 +662,55 @@ pub async fn what_was_said_before_one_came_is_neither_unread_nor_read(store: Sha
         say(&store, room, ann.id, "much").await;
     }
     assert_eq!(unread().await, MAX_UNREAD);
+}
+
+/// Lists are asked for all the while, so that what is known of the last one is used for the next.
+pub async fn what_is_unread_is_right_after_whatever_happened(store: Shared) {
+    let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
+    let room = room(&store, ann.id, "room").await;
+    store
+        .add_participant(room, bob.id, by(&ann), LIMITS, 11)
+        .await
+        .unwrap();
+    let mut said: Vec<(i64, UserId)> = Vec::new();
+    let mut read = [(ann.id, 0), (bob.id, 0)];
+    let mut state: u64 = 7;
+    for _ in 0..400 {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let draw = usize::try_from(state >> 8 & 0xffff).unwrap();
+        let author = [ann.id, bob.id][draw % 2];
+        match state % 8 {
+            0 if !said.is_empty() => {
+                let (message, author) = said.remove(draw % said.len());
+                let gone = store.delete_message(message, Deleter::Author(author));
+                assert!(gone.await.unwrap());
+            }
+            1 if !said.is_empty() => {
+                let (message, _) = said[draw % said.len()];
+                let (reader, position) = &mut read[draw % 2];
+                let moved = store.mark_read(room, *reader, message).await.unwrap();
+                assert_eq!(moved, message > *position);
+                *position = message.max(*position);
+            }
+            _ => said.push((say(&store, room, author, "x").await, author)),
+        }
+        for (reader, position) in read {
+            let unread: Vec<i64> = said
+                .iter()
+                .filter(|(message, author)| *message > position && *author != reader)
+                .map(|(message, _)| *message)
+                .collect();
+            let view = store.room_view(room, reader).await.unwrap().unwrap();
+            let first = unread.first().copied();
+            assert_eq!(
+                (view.unread_count as usize, view.first_unread_id),
+                (unread.len(), first)
+            );
+        }
+    }
 }
 
 pub async fn secrets_of_other_programs_come_and_go_by_name(store: Shared) {

@@ -3,6 +3,7 @@
 mod mentions;
 mod reactions;
 mod read;
+mod unread;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -16,7 +17,8 @@ use crate::{
     NewMessage, Page, RoomId, Sent, StorageError, User, UserId, Window,
 };
 
-pub(super) use read::{by_ids, unread};
+pub(super) use read::by_ids;
+pub(super) use unread::Counts;
 
 #[async_trait]
 impl MessageStore for SqliteStore {

@@ -9,8 +9,8 @@ use super::super::files::add_attachments;
 use super::super::users::{USER, USER_COLUMNS, read_user};
 use super::{mentions, reactions};
 use crate::{
-    Cursor, Listing, MAX_MENTIONS, MAX_UNREAD, Message, MessageId, Original, Page, Reply, RoomId,
-    StorageError, UserId, Window,
+    Cursor, Listing, Message, MessageId, Original, Page, Reply, RoomId, StorageError, UserId,
+    Window,
 };
 
 const MESSAGE: &str =
@@ -228,59 +228,4 @@ pub(super) fn window(c: &Connection, room: RoomId, cursor: Cursor, limit: i64) -
         more_after: !newer(high, 1)?.is_empty(),
         messages: by_ids(c, &ids)?,
     })
-}
-
-/// What a participant has yet to read in a room.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::sqlite) struct Unread {
-    pub(in crate::sqlite) count: i64,
-    pub(in crate::sqlite) first: Option<MessageId>,
-    pub(in crate::sqlite) mentions: i64,
-}
-
-/// Of these rooms, a list of ids as JSON. So many of the viewer's own messages are passed over as are counted at most:
-/// what is not read may be as long as the history.
-pub(in crate::sqlite) fn unread(
-    c: &Connection,
-    viewer: UserId,
-    rooms: &str,
-) -> Result<HashMap<RoomId, Unread>> {
-    let positions: Vec<(RoomId, MessageId)> = c
-        .prepare_cached(
-            "SELECT room_id, last_read_id FROM participants
-             WHERE user_id = ? AND room_id IN (SELECT value FROM json_each(?))",
-        )?
-        .query_map(params![viewer, rooms], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut messages = c.prepare_cached(
-        "SELECT count(*), min(id) FROM (
-             SELECT id FROM (
-                 SELECT id, author_id FROM messages WHERE room_id = ?2 AND id > ?3 ORDER BY id LIMIT 2 * ?4)
-             WHERE author_id <> ?1 LIMIT ?4)",
-    )?;
-    let mut named = c.prepare_cached(
-        "SELECT count(DISTINCT id) FROM (
-             SELECT m.id FROM mentions x JOIN messages m ON m.id = x.message_id
-             WHERE x.room_id = ?2 AND x.user_id IN (?4, ?1) AND x.message_id > ?3 AND m.author_id <> ?1 LIMIT ?5)",
-    )?;
-    let mut unread = HashMap::with_capacity(positions.len());
-    for (room, read) in positions {
-        let (count, first) = messages
-            .query_row(params![viewer, room, read, MAX_UNREAD], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        let mentions = named.query_row(
-            params![viewer, room, read, mentions::ALL, MAX_MENTIONS],
-            |row| row.get(0),
-        )?;
-        unread.insert(
-            room,
-            Unread {
-                count,
-                first,
-                mentions,
-            },
-        );
-    }
-    Ok(unread)
 }

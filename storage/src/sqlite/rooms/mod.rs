@@ -61,11 +61,17 @@ impl RoomStore for SqliteStore {
     }
 
     async fn room_view(&self, room: RoomId, viewer: UserId) -> Result<Option<RoomView>> {
-        self.readers.read(move |c| view(c, room, viewer)).await
+        let counts = self.unread.clone();
+        self.readers
+            .read(move |c| view(c, &counts, room, viewer))
+            .await
     }
 
     async fn rooms_of(&self, viewer: UserId, page: Page) -> Result<Listing<RoomView>> {
-        self.readers.read(move |c| of_user(c, viewer, page)).await
+        let counts = self.unread.clone();
+        self.readers
+            .read(move |c| of_user(c, &counts, viewer, page))
+            .await
     }
 
     async fn change_room(

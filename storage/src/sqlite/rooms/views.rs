@@ -5,24 +5,35 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::super::Result;
-use super::super::messages::unread;
+use super::super::messages::Counts;
 use super::super::users::{USER, USER_COLUMNS, read_user};
 use super::roles::{ROLE, read_role};
 use super::{ROOM, ROOM_COLUMNS, read_room};
 use crate::{Listing, Mute, Page, ParticipantName, RoomId, RoomView, UserId};
 
-pub(super) fn view(c: &Connection, room: RoomId, viewer: UserId) -> Result<Option<RoomView>> {
+pub(super) fn view(
+    c: &Connection,
+    counts: &Counts,
+    room: RoomId,
+    viewer: UserId,
+) -> Result<Option<RoomView>> {
     let condition = "p.user_id = ?1 AND r.id = ?2";
-    Ok(views(c, condition, params![viewer, room], viewer)?.pop())
+    Ok(views(c, counts, condition, params![viewer, room], viewer)?.pop())
 }
 
-pub(super) fn of_user(c: &Connection, viewer: UserId, page: Page) -> Result<Listing<RoomView>> {
+pub(super) fn of_user(
+    c: &Connection,
+    counts: &Counts,
+    viewer: UserId,
+    page: Page,
+) -> Result<Listing<RoomView>> {
     let count = c
         .prepare_cached("SELECT count(*) FROM participants WHERE user_id = ?")?
         .query_row([viewer], |row| row.get(0))?;
     let condition = "p.user_id = ?1 ORDER BY r.id DESC LIMIT ?2 OFFSET ?3";
     let items = views(
         c,
+        counts,
         condition,
         params![viewer, page.limit, page.offset],
         viewer,
@@ -33,6 +44,7 @@ pub(super) fn of_user(c: &Connection, viewer: UserId, page: Page) -> Result<List
 /// Rooms `r` joined with the viewer's participation `p` that meet `condition`.
 fn views(
     c: &Connection,
+    counts: &Counts,
     condition: &str,
     bound: &[&dyn rusqlite::ToSql],
     viewer: UserId,
@@ -80,7 +92,7 @@ fn views(
         };
         participants.entry(row.get(0)?).or_default().push(name);
     }
-    let mut unread = unread(c, viewer, &ids)?;
+    let mut unread = counts.of(c, viewer, &ids)?;
     for view in &mut views {
         view.participants = participants.remove(&view.room.id).unwrap_or_default();
         let unread = unread.remove(&view.room.id).unwrap_or_default();
