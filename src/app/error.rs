@@ -83,6 +83,11 @@ pub enum Problem {
     NotAPerson,
     /// That is noted.
     NoSuchAction,
+    NameTaken,
+    /// Of up to this many characters.
+    ProgramName(usize),
+    /// A whole number from 0 to this.
+    UpTo(usize),
 }
 
 impl Problem {
@@ -131,6 +136,9 @@ impl Problem {
             Problem::NotAPerson => ("field_not_a_person", None),
             Problem::NotATime => ("field_not_a_time", None),
             Problem::NoSuchAction => ("field_no_such_action", None),
+            Problem::NameTaken => ("field_name_taken", None),
+            Problem::ProgramName(limit) => ("field_program_name", Some(limit)),
+            Problem::UpTo(limit) => ("field_up_to", Some(limit)),
         }
     }
 

@@ -26,3 +26,9 @@ pub const PINS: i64 = 50;
 pub const SEARCH: usize = 100;
 /// Of what is sought for in messages.
 pub const QUERY: usize = 200;
+/// Of a secret of another program.
+pub const RELAY_SECRET_NAME: usize = 64;
+/// Seconds for which the one before may be taken as well.
+pub const RELAY_SECRET_KEPT: u32 = 31_536_000;
+/// The same, where nothing is said.
+pub const RELAY_SECRET_KEPT_DEFAULT: u32 = 86_400;

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::allocations::number_of;
 use super::audit::{Action, Actor};
-use super::{App, Error, now, random_text, relay};
+use super::{App, Error, Problem, limits, now, random_text, relay};
 use crate::config::Secret;
 
-const NAME_MAX: usize = 64;
+const NAME_MAX: usize = limits::RELAY_SECRET_NAME;
 
 /// Why nothing was done to a secret.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,9 @@ pub enum SecretError {
     Taken,
     #[error("there is no secret of this name; `moznods turn secret list` shows those there are")]
     Unknown,
-    #[error("expected a name of 1 to {NAME_MAX} letters, digits, '-', '_' and '.'")]
+    #[error(
+        "expected a name of 1 to {NAME_MAX} letters, digits, '-', '_' and '.' that begins with a letter or digit"
+    )]
     BadName,
     #[error(transparent)]
     App(#[from] Error),
@@ -42,6 +44,17 @@ impl From<StorageError> for SecretError {
     }
 }
 
+impl From<SecretError> for Error {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Taken => Error::field("name", Problem::NameTaken),
+            SecretError::Unknown => super::Refusal::NotFound.into(),
+            SecretError::BadName => Error::field("name", Problem::ProgramName(NAME_MAX)),
+            SecretError::App(error) => error,
+        }
+    }
+}
+
 impl App {
     /// Makes a secret. `max_allocations` bounds what all its users have at once, `max_bytes_per_month` what is relayed for
     /// them; `None`: nothing does.
@@ -53,7 +66,9 @@ impl App {
         max_bytes_per_month: Option<i64>,
     ) -> Result<Secret, SecretError> {
         let right = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(right) {
+        // "." and ".." are no names in a path.
+        let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !begins || name.len() > NAME_MAX || !name.chars().all(right) {
             return Err(SecretError::BadName);
         }
         let secret = random_text::<32>()?;

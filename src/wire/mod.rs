@@ -25,5 +25,7 @@ pub use objects::{
     PushSubscriptionJson, RecoveryCodesJson, ResetLinkJson, RoomAccountJson, RoomJson, TokenJson,
     TotpSetupJson, UserJson, WindowJson, hook_url, levels,
 };
-pub use relay::{AllocationJson, RelayDeviceJson, RelayJson, RelaySecretJson, UsageJson};
+pub use relay::{
+    AllocationJson, RelayDeviceJson, RelayJson, RelaySecretJson, RelaySecretTextJson, UsageJson,
+};
 pub use time::Moment;

@@ -75,17 +75,30 @@ impl<'a> RelayJson<'a> {
 }
 
 /// A secret of another program, without the secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RelaySecret)]
 pub struct RelaySecretJson<'a> {
     name: &'a str,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// `null`: no limit.
+    #[schema(required = true)]
     max_allocations: Option<u32>,
+    #[schema(required = true)]
     max_bytes_per_month: Option<i64>,
     /// Until when the secret before the last rotation is taken.
     #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     previous_until: Option<Timestamp>,
+}
+
+/// A secret itself, right after it was made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RelaySecretText)]
+pub struct RelaySecretTextJson<'a> {
+    pub name: &'a str,
+    pub secret: &'a str,
 }
 
 impl<'a> RelaySecretJson<'a> {

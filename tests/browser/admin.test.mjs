@@ -117,10 +117,59 @@ describe("an administrator", () => {
     await boris.page.getByLabel("Username or e-mail").waitFor();
   });
 
+  it("gives other programs secrets, replaces and ends them", async () => {
+    const { page } = anna;
+    const program = page.locator("[data-program=matrix]");
+    const dialog = page.getByRole("dialog");
+    const choose = async (item) => {
+      await program.getByRole("button", { name: "Actions for matrix" }).click();
+      await page.getByRole("menuitem", { name: item }).click();
+    };
+    const shown = async () => {
+      const secret = await page.getByRole("textbox", { name: "Secret of matrix" }).inputValue();
+      assert.match(secret, /^\S{32,}$/);
+      await dialog.getByRole("button", { name: "I have kept it" }).click();
+      return secret;
+    };
+    await page.getByRole("link", { name: "Programs" }).click();
+    await page.getByText("No other program uses the relay").waitFor();
+    await page.getByRole("button", { name: "Add a program" }).click();
+    await page.getByLabel("Name of the program").fill("two words");
+    await page.getByLabel("GB in a month, at most").fill("half");
+    await dialog.getByRole("button", { name: "Make the secret" }).click();
+    await page.getByText("A positive whole number, or nothing.").waitFor();
+    await page.getByLabel("GB in a month, at most").fill("100");
+    await dialog.getByRole("button", { name: "Make the secret" }).click();
+    await page.getByText("1 to 64 letters (a-z)").waitFor();
+    await page.getByLabel("Name of the program").fill("matrix");
+    await page.getByLabel("Live allocations, at most").fill("5");
+    await dialog.getByRole("button", { name: "Make the secret" }).click();
+    const first = await shown();
+    await program.getByText("at most 5 allocations, at most 100 GB a month").waitFor();
+    const [{ max_bytes_per_month }] = await anna.ask("GET", "/api/admin/relay/secrets/");
+    assert.equal(max_bytes_per_month, 100 * 2 ** 30);
+
+    await choose("New secret");
+    await page.getByLabel("The old secret").selectOption({ label: "is taken for another hour" });
+    await dialog.getByRole("button", { name: "Make the secret" }).click();
+    assert.notEqual(await shown(), first);
+    await program.getByText("The secret before is taken until").waitFor();
+
+    await choose("End the secret");
+    await dialog.getByRole("button", { name: "End the secret" }).click();
+    await program.waitFor({ state: "detached" });
+  });
+
   it("reads in the journal what was done", async () => {
     const { page } = anna;
     await page.getByRole("link", { name: "Journal" }).click();
-    for (const text of ["Account deleted", "Room deleted", "User blocked", "Allocation ended"])
+    for (const text of [
+      "Account deleted",
+      "Room deleted",
+      "User blocked",
+      "Allocation ended",
+      "Program's secret ended",
+    ])
       await page.getByText(text, { exact: true }).first().waitFor();
     for (const person of [anna, boris]) await person.leave();
   });

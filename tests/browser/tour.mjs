@@ -90,6 +90,9 @@ export async function settle(browser, server) {
   await boris.ask("PATCH", `/api/chat/messages/${edited.id}/`, { content: "@anna have you seen it?" });
   await says("👍");
   await anna.ask("POST", "/api/rooms/direct/", { user_id: borisId });
+  const programs = "/api/admin/relay/secrets/";
+  await anna.ask("POST", programs, { name: "matrix" });
+  await anna.ask("POST", programs, { name: "cloud", max_allocations: 50, max_bytes_per_month: 2 ** 40 });
   return { anna, boris, family: family.id, invitation: invitation.token, photo: "meadow.jpg" };
 }
 
@@ -187,6 +190,27 @@ export function screens({ family, invitation }) {
     { name: "users", open: go("#/admin"), ready: ".found .row" },
     { name: "all-rooms", open: go("#/admin/rooms"), ready: ".found .row" },
     { name: "relay", open: go("#/admin/relay"), ready: ".panel .empty" },
+    { name: "programs", open: go("#/admin/programs"), ready: ".found .row" },
+    {
+      name: "add-program",
+      open: async (page, words) => {
+        await go("#/admin/programs")(page);
+        await press(page, words.addProgram);
+        await page.locator("dialog form").waitFor();
+      },
+      leave: closed,
+    },
+    {
+      name: "program-secret",
+      open: async (page) => {
+        await go("#/admin/programs")(page);
+        await page.locator("[data-program=matrix] button").click();
+        await page.getByRole("menuitem").first().click();
+        await page.locator("dialog button[type=submit]").click();
+        await page.locator("dialog .copy").waitFor();
+      },
+      leave: closed,
+    },
     { name: "usage", open: go("#/admin/usage"), ready: ".panel .empty" },
     { name: "audit", open: go("#/admin/audit"), ready: ".panel .empty, .found .row, .form-error" },
     { name: "gone", open: go("#/room/999999"), ready: ".empty" },
@@ -195,8 +219,20 @@ export function screens({ family, invitation }) {
 
 /** What the buttons on the way are called. */
 export const WORDS = {
-  en: { about: "About the room", invite: "Invite", edit: "Edit the room", newRoom: "New room" },
-  ru: { about: "О комнате", invite: "Пригласить", edit: "Изменить комнату", newRoom: "Новая комната" },
+  en: {
+    about: "About the room",
+    invite: "Invite",
+    edit: "Edit the room",
+    newRoom: "New room",
+    addProgram: "Add a program",
+  },
+  ru: {
+    about: "О комнате",
+    invite: "Пригласить",
+    edit: "Изменить комнату",
+    newRoom: "Новая комната",
+    addProgram: "Добавить программу",
+  },
 };
 
 export async function open(page, screen, words) {

@@ -41,6 +41,7 @@ mod relay;
 mod relay_admin;
 mod relay_devices;
 mod relay_reload;
+mod relay_secrets;
 mod relay_usage;
 mod resume;
 mod roles;

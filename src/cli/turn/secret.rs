@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use crate::app::{Actor, App};
+use crate::app::{Actor, App, limits};
 use crate::cli::{Failure, Outcome, say};
 use crate::wire::RelaySecretJson;
 
@@ -32,8 +32,13 @@ pub enum Command {
     Rotate {
         name: String,
         /// Seconds for which the old one is taken as well: the life of credentials that were made with it
-        #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
-        keep: u64,
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = limits::RELAY_SECRET_KEPT_DEFAULT,
+            value_parser = clap::value_parser!(u32).range(0..=i64::from(limits::RELAY_SECRET_KEPT)),
+        )]
+        keep: u32,
     },
     /// End a secret and all that is relayed for its users
     Revoke { name: String },
@@ -63,7 +68,7 @@ pub async fn run(app: &App, command: Command) -> Outcome {
         }
         Command::Rotate { name, keep } => {
             let made = app
-                .rotate_relay_secret(Actor::CommandLine, &name, Duration::from_secs(keep))
+                .rotate_relay_secret(Actor::CommandLine, &name, Duration::from_secs(keep.into()))
                 .await;
             let made = made.map_err(failed(&name))?;
             say(format_args!(

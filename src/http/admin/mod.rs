@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod secrets;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
@@ -31,6 +32,7 @@ pub fn routes() -> Routes {
     ]
     .into_iter()
     .chain(accounts::routes())
+    .chain(secrets::routes())
     .collect()
 }
 

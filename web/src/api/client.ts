@@ -17,6 +17,8 @@ import type {
   Pin,
   PublicRoom,
   PushSettings,
+  RelaySecret,
+  RelaySecretText,
   RelayUsage,
   ResetLink,
   Role,
@@ -285,6 +287,15 @@ export function createApi(access: Access) {
       request<void>("DELETE", `/api/admin/relay/allocations/${encodeURIComponent(id)}/`),
     relayUsage: (month: string) =>
       request<RelayUsage[]>("GET", `/api/admin/relay/usage/?${query({ month })}`),
+    relaySecrets: () => request<RelaySecret[]>("GET", "/api/admin/relay/secrets/"),
+    addRelaySecret: (wanted: { name: string; max_allocations?: number; max_bytes_per_month?: number }) =>
+      request<RelaySecretText>("POST", "/api/admin/relay/secrets/", wanted),
+    rotateRelaySecret: (name: string, seconds: number) =>
+      request<RelaySecretText>("POST", `/api/admin/relay/secrets/${encodeURIComponent(name)}/rotate/`, {
+        keep_seconds: seconds,
+      }),
+    revokeRelaySecret: (name: string) =>
+      request<void>("DELETE", `/api/admin/relay/secrets/${encodeURIComponent(name)}/`),
     audit: (before?: number) =>
       request<{ results: AuditEntry[]; has_more_before: boolean }>(
         "GET",

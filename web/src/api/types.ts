@@ -244,6 +244,23 @@ export interface RelayUsage {
   allocations: number;
 }
 
+/** A program that makes relay credentials with a secret of its own. */
+export interface RelaySecret {
+  name: string;
+  created_at: string;
+  /** `null`: no limit. */
+  max_allocations: number | null;
+  max_bytes_per_month: number | null;
+  /** Until when the secret before the last one is taken. */
+  previous_until: string | null;
+}
+
+/** A secret that has just been made. */
+export interface RelaySecretText {
+  name: string;
+  secret: string;
+}
+
 /** Somebody or something, as it was called then. */
 interface Named {
   kind: string;

@@ -58,6 +58,8 @@ export function Field(
         required={props.required}
         minLength={props.minLength}
         maxLength={props.maxLength}
+        // A dialog that opens gives the focus to the field that has this; elsewhere the effect above does.
+        autofocus={props.autofocus}
         aria-invalid={props.error !== undefined}
         aria-describedby={describedBy(id, props)}
         onInput={(event) => props.onInput(event.currentTarget.value)}

@@ -1,9 +1,11 @@
-// What administrators see and do: users, rooms, the relay as it runs, what it carried, and what was done over others.
+// What administrators see and do: users, rooms, the relay as it runs, what it carried, the
+// programs that share it, and what was done over others.
 
 import type { JSX } from "preact";
 import { type Key, t } from "../../i18n";
 import { Page } from "../page";
 import { Audit } from "./audit";
+import { Programs } from "./programs";
 import { Relay } from "./relay";
 import { Rooms } from "./rooms";
 import { Usage } from "./usage";
@@ -13,6 +15,7 @@ const PARTS: Record<string, { text: Key; Screen: () => JSX.Element }> = {
   "": { text: "users", Screen: Users },
   rooms: { text: "rooms", Screen: Rooms },
   relay: { text: "relay", Screen: Relay },
+  programs: { text: "programs", Screen: Programs },
   usage: { text: "usage", Screen: Usage },
   audit: { text: "audit", Screen: Audit },
 };

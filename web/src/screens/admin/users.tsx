@@ -8,8 +8,8 @@ import { nameOf } from "../../state/people";
 import { api, me } from "../../state/session";
 import { report } from "../../state/toasts";
 import { Avatar, Confirm, Dialog, Menu, Panel } from "../../ui/components";
-import { copyText } from "../../ui/copy";
 import { Icon } from "../../ui/icons";
+import { CopyField } from "../../ui/take";
 import type { Asked } from "../../ui/use";
 import { Paged } from "./paged";
 
@@ -50,18 +50,7 @@ export function Users(): JSX.Element {
       {link !== null && (
         <Dialog title={t("reset_link")} onClose={() => setLink(null)}>
           <p>{t("reset_link_text", { name: nameOf(link.user) })}</p>
-          <form
-            class="copy"
-            onSubmit={(event) => {
-              event.preventDefault();
-              void copyText(link.link.url, event.currentTarget.querySelector("input"));
-            }}
-          >
-            <input class="input" aria-label={t("reset_link")} value={link.link.url} readOnly />
-            <button type="submit" class="button primary">
-              {t("copy")}
-            </button>
-          </form>
+          <CopyField label={t("reset_link")} value={link.link.url} />
           <p class="hint">{t("invite_until", { date: formatFull(new Date(link.link.expires_at)) })}</p>
         </Dialog>
       )}

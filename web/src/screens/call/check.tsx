@@ -153,7 +153,7 @@ function Report(props: { findings: ReturnType<typeof untried>; onAgain: () => vo
       toast(t("copied"));
     } catch {
       field.current?.select();
-      toast(t("report_copy_by_hand"));
+      toast(t("copy_by_hand"));
     }
   }
 

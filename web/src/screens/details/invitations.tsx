@@ -9,6 +9,7 @@ import { api, me, serverConfig } from "../../state/session";
 import { report } from "../../state/toasts";
 import { Dialog, IconButton, Problem, Select, Spinner } from "../../ui/components";
 import { copyText } from "../../ui/copy";
+import { CopyField } from "../../ui/take";
 import { useAsked } from "../../ui/use";
 import { roomTitle } from "../sidebar";
 
@@ -53,26 +54,7 @@ export function Invitations({ room, onClose }: { room: Room; onClose: () => void
         <p>{t("invite_text")}</p>
         {first.problem !== null && <Problem text={first.problem} onRetry={first.reload} />}
         {made === null && first.problem === null && <Spinner label={t("loading")} />}
-        {made !== null && (
-          <form
-            class="copy"
-            onSubmit={(event) => {
-              event.preventDefault();
-              void copyText(linkOf(made.token), event.currentTarget.querySelector("input"));
-            }}
-          >
-            <input
-              class="input"
-              aria-label={t("invite_link")}
-              value={linkOf(made.token)}
-              readOnly
-              onFocus={(event) => event.currentTarget.select()}
-            />
-            <button type="submit" class="button primary">
-              {t("copy")}
-            </button>
-          </form>
-        )}
+        {made !== null && <CopyField label={t("invite_link")} value={linkOf(made.token)} />}
         {made?.expires_at != null && (
           <p class="hint">{t("invite_until", { date: formatFull(new Date(made.expires_at)) })}</p>
         )}
