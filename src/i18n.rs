@@ -13,6 +13,19 @@ pub enum Lang {
 }
 
 impl Lang {
+    /// That of the terminal, as POSIX has it: the first of these variables that is set.
+    pub fn of_environment() -> Self {
+        let variables = ["LC_ALL", "LC_MESSAGES", "LANG"].map(std::env::var);
+        let set = variables
+            .into_iter()
+            .flatten()
+            .find(|value| !value.is_empty());
+        match set.is_some_and(|value| value.starts_with("ru")) {
+            true => Lang::Ru,
+            false => Lang::En,
+        }
+    }
+
     /// Codes of all languages there are texts in.
     pub const CODES: [&'static str; 2] = ["en", "ru"];
 
@@ -68,6 +81,29 @@ pub fn text(lang: Lang, key: &str, limit: Option<usize>) -> String {
     }
 }
 
+/// The text of `key`, with each `{name}` in it replaced.
+pub fn filled(lang: Lang, key: &str, values: &[(&str, &str)]) -> String {
+    let text = text(lang, key, None);
+    let mut left = text.as_str();
+    let mut filled = String::new();
+    while let Some((before, rest)) = left.split_once('{') {
+        filled.push_str(before);
+        let place = rest.split_once('}');
+        let value = place.and_then(|(name, _)| values.iter().find(|(known, _)| *known == name));
+        match (place, value) {
+            (Some((_, rest)), Some((_, value))) => {
+                filled.push_str(value);
+                left = rest;
+            }
+            _ => {
+                filled.push('{');
+                left = rest;
+            }
+        }
+    }
+    filled + left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,9 +116,25 @@ mod tests {
         };
         assert_eq!(keys(&ENGLISH), keys(&RUSSIAN));
         for (key, english) in ENGLISH.iter() {
-            let placed = |text: &str| text.contains("{limit}");
-            assert_eq!(placed(english), placed(&RUSSIAN[key]), "{key}");
+            assert_eq!(places(english), places(&RUSSIAN[key]), "{key}");
         }
+    }
+
+    fn places(text: &str) -> std::collections::BTreeSet<&str> {
+        let after = text.split('{').skip(1);
+        after
+            .filter_map(|rest| Some(rest.split_once('}')?.0))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_filled_in_is_not_looked_at_again() {
+        let values = [("voice", "{video}"), ("video", "2"), ("mbit", "3")];
+        let filled = filled(Lang::En, "bench_relay", &values);
+        assert!(
+            filled.contains("{video} voice calls or 2 video"),
+            "{filled}"
+        );
     }
 
     #[test]

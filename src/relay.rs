@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use moznods_turn::auth::Authenticator;
 use moznods_turn::net::{Listeners, Relay, address};
 use moznods_turn::policy::{PeerPolicy, is_public};
 use moznods_turn::server::{self, Ended, Limits, RelayAddress};
@@ -28,7 +29,7 @@ const LOOK_AT_INTERFACES: Duration = Duration::from_secs(15);
 /// seconds, to learn the public address.
 pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
     let interfaces = address::interfaces()?;
-    let addresses = addresses(app, &interfaces).await?;
+    let addresses = addresses(&app.config, &interfaces).await?;
     for address in &addresses {
         tracing::info!(public = %address.public, local = %address.local, "relaying");
         if !is_public(address.public) && app.config.turn.external_ip == ExternalIp::Auto {
@@ -42,11 +43,8 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
 
     // Before the relay serves, so that no loss is missed.
     let losses = app.access().losses();
-    let listening = [Some(listeners.address()), listeners.tls_address()];
     let alternate = app.config.turn.alternate.as_ref();
-    let ports = listening.iter().flatten().map(SocketAddr::port);
-    let ports = ports.chain(alternate.map(|alternate| alternate.port));
-    let config = settings(app, addresses, interfaces, ports.collect());
+    let config = settings(&app.config, addresses, interfaces, &listeners);
     let known = config.policy.own.clone();
     let relay = Arc::new(Relay::start(
         listeners,
@@ -66,10 +64,22 @@ pub async fn start(app: &App, listeners: Listeners) -> io::Result<()> {
     Ok(())
 }
 
-async fn addresses(app: &App, interfaces: &[IpAddr]) -> io::Result<Vec<RelayAddress>> {
-    match &app.config.turn.external_ip {
+/// A relay without the rest of the server, for whom `users` says.
+pub async fn alone(
+    config: &Config,
+    listeners: Listeners,
+    users: Arc<dyn Authenticator>,
+) -> io::Result<Relay> {
+    let interfaces = address::interfaces()?;
+    let addresses = addresses(config, &interfaces).await?;
+    let config = settings(config, addresses, interfaces, &listeners);
+    Relay::start(listeners, config, users)
+}
+
+async fn addresses(config: &Config, interfaces: &[IpAddr]) -> io::Result<Vec<RelayAddress>> {
+    match &config.turn.external_ip {
         ExternalIp::Auto => {
-            let stun = app.config.ice.extra_stun.clone();
+            let stun = config.ice.extra_stun.clone();
             Ok(tokio::task::spawn_blocking(move || address::discover(&stun)).await?)
         }
         ExternalIp::Fixed(fixed) => Ok(as_set(fixed, interfaces).collect()),
@@ -115,19 +125,22 @@ fn own(interfaces: Vec<IpAddr>, alternate: Option<&Alternate>) -> Vec<IpAddr> {
 }
 
 fn settings(
-    app: &App,
+    config: &Config,
     relay: Vec<RelayAddress>,
     interfaces: Vec<IpAddr>,
-    ports: Vec<u16>,
+    listeners: &Listeners,
 ) -> server::Config {
-    let turn = &app.config.turn;
+    let turn = &config.turn;
+    let listening = [Some(listeners.address()), listeners.tls_address()];
+    let ports = listening.iter().flatten().map(SocketAddr::port);
+    let ports = ports.chain(turn.alternate.as_ref().map(|alternate| alternate.port));
     server::Config {
         realm: turn.realm.clone(),
         software: "MOznoDS".to_owned(),
         policy: PeerPolicy {
             relays: relay.iter().map(|relay| relay.public).collect(),
             own: own(interfaces, turn.alternate.as_ref()),
-            listeners: ports,
+            listeners: ports.collect(),
             allow: turn.allow_peers.clone(),
             deny: turn.deny_peers.clone(),
         },
@@ -139,7 +152,7 @@ fn settings(
         legacy_channels: turn.legacy_channels,
         mobility: turn.mobility,
         strict_expiry: turn.strict_expiry,
-        limits: limits(&app.config),
+        limits: limits(config),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moznods_turn::wire::{
-    Attribute, Builder, Class, HEADER_LEN, Message, Method, attr, integrity::Key,
+    Attribute, Builder, Class, HEADER_LEN, Message, Method, attr, channel, integrity::Key,
 };
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -166,6 +166,32 @@ impl Link {
     }
 }
 
+impl Link {
+    /// One message, whatever it is; waits so long at most.
+    fn next(&mut self, message: &mut Vec<u8>, wait: Duration) -> io::Result<()> {
+        let outcome = match self {
+            Link::Udp(socket) => {
+                socket.set_read_timeout(Some(wait))?;
+                message.resize(2048, 0);
+                let received = socket.recv(message);
+                received.map(|length| message.truncate(length))
+            }
+            Link::Tcp(stream) => {
+                stream.set_read_timeout(Some(wait))?;
+                read_message(stream, message)
+            }
+            Link::Tls(stream) => {
+                stream.sock.set_read_timeout(Some(wait))?;
+                read_message(stream, message)
+            }
+        };
+        outcome.map_err(|error| match is_timeout(&error) {
+            true => ErrorKind::TimedOut.into(),
+            false => error,
+        })
+    }
+}
+
 /// An unconnected UDP socket at any port of `local`, with large buffers.
 pub fn udp_socket(local: IpAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((local, 0))?;
@@ -206,22 +232,26 @@ fn wait_for_datagram(socket: &UdpSocket, request: &[u8], answer: &mut Vec<u8>) -
 
 fn wait_on_stream(stream: &mut impl Read, request: &[u8], answer: &mut Vec<u8>) -> io::Result<()> {
     loop {
-        let mut head = [0; 4];
-        stream.read_exact(&mut head)?;
-        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-        // RFC 8656 §12.5: ChannelData is padded on streams, and its header is four bytes.
-        let rest = match head[0] & 0xC0 {
-            0 => HEADER_LEN - head.len() + length,
-            _ => length.next_multiple_of(4),
-        };
-        answer.clear();
-        answer.extend_from_slice(&head);
-        answer.resize(head.len() + rest, 0);
-        stream.read_exact(&mut answer[head.len()..])?;
+        read_message(stream, answer)?;
         if is_answer_to(request, answer) {
             return Ok(());
         }
     }
+}
+
+fn read_message(stream: &mut impl Read, message: &mut Vec<u8>) -> io::Result<()> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head)?;
+    let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    // RFC 8656 §12.5: ChannelData is padded on streams, and its header is four bytes.
+    let rest = match head[0] & 0xC0 {
+        0 => HEADER_LEN - head.len() + length,
+        _ => length.next_multiple_of(4),
+    };
+    message.clear();
+    message.extend_from_slice(&head);
+    message.resize(head.len() + rest, 0);
+    stream.read_exact(&mut message[head.len()..])
 }
 
 fn is_answer_to(request: &[u8], answer: &[u8]) -> bool {
@@ -356,6 +386,33 @@ impl Client {
             message.u32(attr::CHANNEL_NUMBER, u32::from(number) << 16);
             message.xor_address(attr::XOR_PEER_ADDRESS, peer);
         })
+    }
+
+    /// Sends to the peer of a channel (RFC 8656 §12.4).
+    pub fn send(&mut self, number: u16, data: &[u8]) -> io::Result<()> {
+        let header = channel::header(number, data.len()).ok_or(ErrorKind::InvalidInput)?;
+        let mut message = [&header, data].concat();
+        if !matches!(self.link, Link::Udp(_)) {
+            message.resize(channel::padded_len(data.len()), 0);
+        }
+        self.link.send(&message)
+    }
+
+    /// What comes next of the peer of a channel; `TimedOut` when nothing does. What else arrives is dropped.
+    pub fn receive(&mut self, number: u16, wait: Duration) -> io::Result<Vec<u8>> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.link.next(&mut self.answer, left)?;
+            if let Some((found, data)) = channel::parse(&self.answer)
+                && found == number
+            {
+                return Ok(self.answer[data].to_vec());
+            }
+        }
     }
 
     /// Ends the allocation (RFC 8656 §8).

@@ -11,6 +11,7 @@ use moznods_turn::server::{AllocationInfo, AllocationName, Which};
 use serde_json::json;
 
 use super::audit::{Action, Actor};
+use super::relay::NOBODY;
 use super::{App, Refusal, Result};
 
 /// For all workers of the relay to answer.
@@ -105,7 +106,8 @@ impl App {
         let secrets = secrets.map(|secret| (RelayOwner::Secret(secret.id), secret.name));
         let devices = self.store.relay_devices().await?.into_iter();
         let devices = devices.map(|device| (RelayOwner::Device(device.id), device.name));
-        Ok(users.chain(secrets).chain(devices).collect())
+        let nobody = [(RelayOwner::User(NOBODY), "moznods doctor".to_owned())];
+        Ok(users.chain(secrets).chain(devices).chain(nobody).collect())
     }
 
     /// Apart from the threads that serve, as the relay's answer is waited for.

@@ -50,19 +50,33 @@ fn own_password(secret: &Secret, username: &str, epoch: i64) -> String {
     }
 }
 
+/// The number by which the server's own look at its relay goes; no account has it, and nothing is noted of it.
+pub const NOBODY: UserId = 0;
+/// As long as such a look may take.
+const LOOK: Duration = Duration::from_secs(120);
+
 impl App {
+    /// A credential for whoever runs the server, to see whether it relays.
+    pub fn relay_credential_of_nobody(&self) -> RelayCredential {
+        self.own_credential(NOBODY, 0, LOOK)
+    }
+
     /// A credential for `user`, good for `ttl` from now; blocked users get none.
     pub fn relay_credential(&self, user: &User, ttl: Duration) -> Result<RelayCredential> {
         if user.blocked {
             return Err(Refusal::AccountBlocked.into());
         }
+        Ok(self.own_credential(user.id, user.epoch, ttl))
+    }
+
+    fn own_credential(&self, user: UserId, epoch: i64, ttl: Duration) -> RelayCredential {
         let expiry = now() / 1_000_000 + i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX / 2);
-        let username = format!("{expiry}:{}", user.id);
-        Ok(RelayCredential {
-            password: own_password(&self.relay_secret, &username, user.epoch),
+        let username = format!("{expiry}:{user}");
+        RelayCredential {
+            password: own_password(&self.relay_secret, &username, epoch),
             username,
             ttl,
-        })
+        }
     }
 
     /// From now on; 0: no limit. The relay is to review afterwards.
@@ -106,6 +120,13 @@ impl RelayUsers {
         self.quotas.is_exceeded(owner, own_limit)
     }
 
+    fn epoch(&self, user: UserId) -> Option<i64> {
+        match user {
+            NOBODY => Some(0),
+            user => self.access.epoch(user),
+        }
+    }
+
     /// What a username with an expiry in it may be.
     fn with_expiry(&self, claim: Claim<'_>) -> std::result::Result<Vec<Credential>, auth::Refusal> {
         let mut found = self.others.candidates(claim)?;
@@ -125,7 +146,7 @@ impl RelayUsers {
             return Err(auth::Refusal::Unknown);
         };
         // For one who may not relay as well: that it takes longer for others would tell who exists.
-        let epoch = self.access.epoch(user);
+        let epoch = self.epoch(user);
         let password = own_password(&self.secret, claim.username, epoch.unwrap_or_default());
         let key = claim.key(&password);
         Ok(Credential {
@@ -158,7 +179,7 @@ impl Authenticator for RelayUsers {
 
     fn permits(&self, owner: Owner, epoch: u64) -> std::result::Result<(), Loss> {
         let may_relay = match owner_of(owner) {
-            RelayOwner::User(user) => self.access.epoch(user) == Some(epoch.cast_signed()),
+            RelayOwner::User(user) => self.epoch(user) == Some(epoch.cast_signed()),
             RelayOwner::Secret(_) => self.others.has(owner),
             RelayOwner::Device(id) => self.devices.has(id),
         };
@@ -211,6 +232,7 @@ mod tests {
         };
         assert_eq!(ask("1000:17"), Ok((Owner(17), Some(1000))));
         assert_eq!(ask("1000:18"), Err(auth::Refusal::Revoked));
+        assert_eq!(ask("1000:0"), Ok((Owner(0), Some(1000))));
         for rubbish in [
             "",
             "17",

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::allocations::{WAIT, owner_of};
+use super::relay::NOBODY;
 use super::{App, Result, now};
 
 const GATHER_EVERY: Duration = Duration::from_secs(1);
@@ -114,6 +115,9 @@ impl App {
         let mut exceeded = false;
         for (number, usage) in gathered {
             let owner = owner_of(number);
+            if owner == RelayOwner::User(NOBODY) {
+                continue;
+            }
             self.usage.enter(month, owner, usage);
             self.month_quotas.enter(owner, usage.bytes());
             exceeded |= users.is_over_quota(owner);

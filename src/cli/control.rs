@@ -26,9 +26,11 @@ pub async fn ask(
     let stream = UnixStream::connect(&file)
         .await
         .map_err(|why| match why.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::NoServer {
-                directory: config.data_dir.clone(),
-            },
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused => {
+                Failure::NoServer {
+                    directory: config.data_dir.clone(),
+                }
+            }
             _ => Failure::Control { file, why },
         })?;
     let broken = |error: &dyn std::error::Error| Failure::Answer(error.to_string());

@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod control;
 mod data;
+mod doctor;
 mod output;
 mod room;
 mod serve;
@@ -56,6 +57,8 @@ enum Command {
     Restore(data::Restore),
     /// Say whether the data are sound; a running server goes on
     Check(data::Check),
+    /// Look for what is wrong, beside a running server or before one is started, and say what to do
+    Doctor(doctor::Doctor),
     /// Measure what this machine carries
     #[command(subcommand)]
     Bench(bench::Command),
@@ -124,6 +127,8 @@ enum Failure {
     NoFile(PathBuf),
     #[error("what is wrong with the data: {0}; `moznods restore` makes them anew from a backup")]
     Unsound(usize),
+    #[error("what is wrong: {0}; the lines above with ✗ say what to do")]
+    Sick(usize),
     #[error("{0}")]
     App(#[from] Error),
     #[error("password: {0}")]
@@ -204,6 +209,9 @@ fn bad_usage(error: &clap::Error) -> ExitCode {
 }
 
 fn execute(cli: Cli) -> Outcome {
+    if let Command::Doctor(doctor) = &cli.command {
+        return doctor.run(&cli.flags);
+    }
     let settings = Settings::collect(&cli.flags)?;
     let config = Config::check(&settings)?;
     match &cli.command {
@@ -227,8 +235,8 @@ fn execute(cli: Cli) -> Outcome {
             runtime.shutdown_background();
             outcome
         }
-        // Done without a runtime.
-        Command::Backup(_) | Command::Restore(_) | Command::Check(_) => Ok(()),
+        // Done already.
+        Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Doctor(_) => Ok(()),
         Command::Config(ConfigCommand::Check) => say("The settings can be used."),
         Command::Config(ConfigCommand::Print) => say(settings.print().trim_end()),
     }

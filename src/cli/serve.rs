@@ -36,6 +36,7 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         why,
     })?;
     let address = listener.local_addr()?;
+    config.http.listen = address;
     let certificate = match &config.turn.tls {
         Some(tls) if config.turn.enabled => Some(Certificate::load(&tls.cert, &tls.key)?),
         _ => None,
@@ -75,7 +76,7 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
 }
 
 /// The relay's listening sockets, where it is enabled; the setting then names the port that was found.
-fn bind_relay(
+pub(super) fn bind_relay(
     config: &mut Config,
     certificate: Option<&Arc<Certificate>>,
 ) -> Result<Option<Listeners>, Failure> {
@@ -173,7 +174,7 @@ fn raise_file_limit(turn: &Turn) {
 }
 
 /// `[::]` means IPv4 too, and is IPv4 alone where the machine has no IPv6.
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let open = |address: SocketAddr| {
         let socket = Socket::new(
             Domain::for_address(address),

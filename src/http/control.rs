@@ -8,15 +8,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::{Extension, Router};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::{Edge, accept, admin};
+use crate::wire::RunningJson;
 
 /// Its name in the data directory.
 pub const FILE: &str = "control.sock";
+/// Where `moznods doctor` asks.
+pub const RUNNING: &str = "/running";
 const BACKLOG: i32 = 16;
 
 /// Bound; the file goes with the value.
@@ -69,8 +73,13 @@ impl Drop for Control {
     }
 }
 
+async fn running(edge: super::State) -> Json<RunningJson> {
+    Json(RunningJson::new(&edge.app, edge.app.unready().await))
+}
+
 fn router(edge: Arc<Edge>) -> Router {
     super::with_routes(Router::new(), super::admin::routes())
+        .route(RUNNING, get(running))
         .layer(Extension(admin::Console))
         .layer(axum::middleware::from_fn(super::middleware::write_errors))
         .with_state(edge)

@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::app::App;
 use connections::Connections;
-pub use control::{Control, FILE as CONTROL_FILE};
+pub use control::{Control, FILE as CONTROL_FILE, RUNNING};
 pub use limit::Limits;
 use localize::Localizer;
 use openapi::{Routes, routes};

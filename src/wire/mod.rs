@@ -6,6 +6,7 @@ mod inbound;
 mod number;
 mod objects;
 mod relay;
+mod running;
 mod time;
 pub mod urls;
 
@@ -28,4 +29,5 @@ pub use objects::{
 pub use relay::{
     AllocationJson, RelayDeviceJson, RelayJson, RelaySecretJson, RelaySecretTextJson, UsageJson,
 };
+pub use running::RunningJson;
 pub use time::Moment;

@@ -17,6 +17,7 @@ mod calls;
 mod chat;
 mod commands;
 mod discovery;
+mod doctor;
 mod durability;
 mod everything;
 mod export;

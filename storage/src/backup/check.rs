@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, SHA256};
 
 use super::{BackupError, FILES};
-use crate::sqlite::offline;
-use crate::{BlobHash, Blobs, Variant};
+use crate::sqlite::offline::{self, Depth};
+use crate::{BlobHash, Blobs, StorageError, Variant};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl fmt::Display for Fault {
 
 /// What is wrong with the data of `directory`, beside a server that may be running. Changes nothing. Blocks on the disk.
 pub fn check(directory: &Path) -> Result<Vec<Fault>, BackupError> {
-    let mut faults = offline::faults(directory)?;
+    let mut faults = offline::faults(directory, Depth::Whole)?;
     if !faults.is_empty() {
         return Ok(faults);
     }
@@ -92,6 +92,11 @@ pub fn check(directory: &Path) -> Result<Vec<Fault>, BackupError> {
         }
     }
     Ok(faults)
+}
+
+/// As [`check`], of the database alone and with less care, so that it does not take long.
+pub fn glance(directory: &Path) -> Result<Vec<Fault>, StorageError> {
+    offline::faults(directory, Depth::Pages)
 }
 
 fn of_blob(directory: &Path, hash: BlobHash, thumbnail: bool) -> Vec<Fault> {

@@ -8,7 +8,7 @@ mod unpack;
 
 use std::path::{Path, PathBuf};
 
-pub use check::{Fault, check};
+pub use check::{Fault, check, glance};
 pub use leftovers::{BACKUP, EXPORT, remove_leftovers, unfinished_file};
 pub use pack::{Packed, back_up};
 pub use unpack::{Restored, restore};

@@ -105,12 +105,20 @@ pub(crate) fn is_needed(directory: &Path, hash: BlobHash) -> Result<bool> {
     Ok(found.is_some())
 }
 
+/// How much of a database is read to see what is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Each page, but not whether indexes say what tables do.
+    Pages,
+    Whole,
+}
+
 /// What is wrong with the database in itself.
-pub(crate) fn faults(directory: &Path) -> Result<Vec<Fault>> {
+pub(crate) fn faults(directory: &Path, depth: Depth) -> Result<Vec<Fault>> {
     let file = database_file(directory, Missing::Refuse)?;
     let connection = open(&file)?;
     let mut faults = Vec::new();
-    match find(&connection, &mut faults) {
+    match find(&connection, depth, &mut faults) {
         // So much is wrong that it cannot be asked for all of it.
         Err(rusqlite::Error::SqliteFailure(error, why))
             if matches!(
@@ -125,17 +133,23 @@ pub(crate) fn faults(directory: &Path) -> Result<Vec<Fault>> {
     Ok(faults)
 }
 
-fn find(connection: &Connection, faults: &mut Vec<Fault>) -> rusqlite::Result<()> {
+fn find(connection: &Connection, depth: Depth, faults: &mut Vec<Fault>) -> rusqlite::Result<()> {
     let (found, known) = (schema(connection)?, known_schema());
     if found > known {
         faults.push(Fault::Schema { found, known });
     }
-    let mut integrity = connection.prepare("PRAGMA integrity_check")?;
+    let mut integrity = connection.prepare(match depth {
+        Depth::Pages => "PRAGMA quick_check",
+        Depth::Whole => "PRAGMA integrity_check",
+    })?;
     for line in integrity.query_map([], |row| row.get::<_, String>(0))? {
         let line = line?;
         if line != "ok" {
             faults.push(Fault::Database(line));
         }
+    }
+    if depth == Depth::Pages {
+        return Ok(());
     }
     let mut references = connection.prepare("PRAGMA foreign_key_check")?;
     let found = references.query_map([], |row| {

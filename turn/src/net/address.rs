@@ -92,8 +92,9 @@ pub fn discover(stun_servers: &[String]) -> Vec<RelayAddress> {
     found
 }
 
-/// This machine's address as a STUN server sees it (RFC 8489 §2).
-fn mapped_address(server: &str, local: IpAddr) -> io::Result<IpAddr> {
+/// This machine's address as a STUN server (`host:port`) sees what comes from `local` (RFC 8489 §2). Waits two seconds for
+/// it, and for DNS.
+pub fn mapped_address(server: &str, local: IpAddr) -> io::Result<IpAddr> {
     let server = server
         .to_socket_addrs()?
         .find(|address| address.is_ipv4() == local.is_ipv4())

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::tls::Certificate;
 
 /// Kernel buffers of the UDP sockets that all clients share, in bytes; the kernel caps it at `rmem_max`.
-const UDP_BUFFER: usize = 4 << 20;
+pub const UDP_BUFFER: usize = 4 << 20;
 const BACKLOG: i32 = 1024;
 /// Of peers that connect to one allocation.
 const RELAY_BACKLOG: i32 = 64;

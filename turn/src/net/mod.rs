@@ -28,13 +28,13 @@ use mio::{Poll, Waker};
 
 use crate::auth::{Authenticator, Owner};
 use crate::policy::PeerPolicy;
-use crate::server::{AllocationInfo, Common, Config, Limits, Usage, Which};
+use crate::server::{AllocationInfo, Common, Config, Limits, RelayAddress, Usage, Which};
 use crate::stats::Stats;
 
-pub use listen::{BindError, Listeners, MAX_WORKERS};
+pub use listen::{BindError, Listeners, MAX_WORKERS, UDP_BUFFER};
 use mail::{Letter, Post};
 pub use stream::{NotTurn, message_len};
-pub use sys::{give_memory_back, raise_file_limit};
+pub use sys::{clock_is_synchronized, give_memory_back, raise_file_limit, sends_segments};
 
 /// A running relay. Dropping it ends its threads, and with them all allocations.
 #[derive(Debug)]
@@ -115,6 +115,11 @@ impl Relay {
     /// Where clients arrive over TLS, if they can.
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
+    }
+
+    /// From where it relays.
+    pub fn relay_addresses(&self) -> &[RelayAddress] {
+        &self.common.config().relay
     }
 
     /// Has each worker ask [`Authenticator::permits`] about the owners of its allocations and end those that are

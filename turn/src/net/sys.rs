@@ -229,6 +229,31 @@ pub fn trim_heap() {
     }
 }
 
+/// Whether the kernel sends several datagrams as one (`UDP_SEGMENT`); otherwise each costs a call of its own.
+pub fn sends_segments() -> bool {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0));
+    socket.is_ok_and(|socket| {
+        set_int(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            i32::from(u8::MAX),
+        )
+        .is_ok()
+    })
+}
+
+/// Whether the kernel has been told that its clock is right, as by NTP (`adjtimex`).
+pub fn clock_is_synchronized() -> io::Result<bool> {
+    // SAFETY: a timex of zeros is valid, and asks for no change.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `timex` is valid for the call to fill in.
+    match unsafe { libc::adjtimex(&mut timex) } {
+        -1 => Err(io::Error::last_os_error()),
+        state => Ok(state != libc::TIME_ERROR),
+    }
+}
+
 /// Raises this process's limit of open files to the most it may have, and returns it: each allocation needs
 /// one.
 pub fn raise_file_limit() -> io::Result<u64> {

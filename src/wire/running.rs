@@ -1,0 +1,53 @@
+//! What a running server tells whoever runs it, at the control socket: where it listens, and what a look at its relay needs.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+
+#[derive(Serialize, Deserialize)]
+pub struct RunningJson {
+    pub http: SocketAddr,
+    /// `None`: it is switched off.
+    pub relay: Option<RunningRelayJson>,
+    /// What does not work, if anything.
+    pub unready: Option<String>,
+    /// By which a server is known from others; `None`: nothing is pushed.
+    pub push_public_key: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct RunningRelayJson {
+    pub listen: SocketAddr,
+    pub tls_listen: Option<SocketAddr>,
+    /// As others see them, and as this machine does.
+    pub addresses: Vec<(IpAddr, IpAddr)>,
+    /// Good for some minutes.
+    pub username: String,
+    pub password: String,
+}
+
+impl RunningJson {
+    pub fn new(app: &App, unready: Option<&str>) -> Self {
+        let relay = app.relay().map(|relay| {
+            let credential = app.relay_credential_of_nobody();
+            let addresses = relay.relay_addresses().iter();
+            RunningRelayJson {
+                listen: relay.address(),
+                tls_listen: relay.tls_address(),
+                addresses: addresses
+                    .map(|address| (address.public, address.local))
+                    .collect(),
+                username: credential.username,
+                password: credential.password,
+            }
+        });
+        RunningJson {
+            http: app.config.http.listen,
+            relay,
+            unready: unready.map(str::to_owned),
+            push_public_key: app.push_public_key().map(str::to_owned),
+        }
+    }
+}
