@@ -90,11 +90,22 @@ function fieldErrors(body: Record<string, unknown>): Record<string, string> {
 }
 
 export function createApi(access: Access) {
-  async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+  async function request<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    timeoutSeconds = TIMEOUT_SECONDS,
+  ): Promise<T> {
     const headers: Record<string, string> = { "Accept-Language": access.language() };
     const token = access.token();
     if (token !== null) headers.Authorization = `Token ${token}`;
-    const init: RequestInit = { method, headers, signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) };
+    const init: RequestInit = {
+      method,
+      headers,
+      signal: AbortSignal.timeout(timeoutSeconds * 1000),
+      // Nothing of this is kept anyway, but for what it might keep, Chromium has a second attempt wait for the first.
+      cache: "no-store",
+    };
     if (body !== undefined) {
       headers["Content-Type"] = "application/json";
       init.body = JSON.stringify(body);
@@ -280,7 +291,8 @@ export function createApi(access: Access) {
       request<PushSettings>("PATCH", "/api/push/settings/", settings),
 
     declineCall: (room: number) => request<void>("POST", `/api/rooms/${room}/decline-call/`),
-    turnCredentials: () => request<TurnCredentials>("GET", "/api/turn/credentials/"),
+    turnCredentials: (timeoutSeconds?: number) =>
+      request<TurnCredentials>("GET", "/api/turn/credentials/", undefined, timeoutSeconds),
 
     allocations: () => request<Allocation[]>("GET", "/api/admin/relay/allocations/"),
     endAllocation: (id: string) =>

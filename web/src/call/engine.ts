@@ -45,14 +45,18 @@ export interface CallOptions {
     onFrame: (frame: CallFrame) => void;
     onForbidden: () => void;
   }) => Line;
-  credentials: () => Promise<TurnCredentials>;
+  /** Fails after so many seconds; when none are said, it is patient. */
+  credentials: (timeoutSeconds?: number) => Promise<TurnCredentials>;
   onHand: (username: string) => void;
   onEnd: (reason: EndReason) => void;
 }
 
 const TICK_MS = 2_000;
-/** Before another try, whether or not the last one has failed: it may hang on a connection that is dead. */
-const RENEW_RETRY_MS = 5_000;
+/**
+ * Of one try to get new credentials. Another is made at each tick, as one may hang on a connection that is dead: a browser
+ * keeps six to a server, each try that hangs takes one, and together they leave some to others.
+ */
+const RENEW_TIMEOUT_SECONDS = 8;
 /** The server says that someone left, yet nobody said good-bye: so long they have to come back on a new line. */
 const RETURN_MS = 20_000;
 /** When no media flows either. */
@@ -99,7 +103,7 @@ export class Call {
   async start(): Promise<void> {
     const { media } = this;
     try {
-      await this.renewCredentials();
+      this.useCredentials(await this.options.credentials());
     } catch {
       this.end("no_relay_credentials");
       return;
@@ -327,10 +331,15 @@ export class Call {
     if (now > this.renewAt) this.renewCredentials().catch(() => {});
   }
 
+  /** One try of as many as it takes. */
   private async renewCredentials(): Promise<void> {
-    // Also the next try, should this one fail.
-    this.renewAt = Date.now() + RENEW_RETRY_MS;
-    const { iceServers, ttl } = await this.options.credentials();
+    const { iceServers } = this;
+    const fresh = await this.options.credentials(RENEW_TIMEOUT_SECONDS);
+    // Another try may have been answered before.
+    if (this.iceServers === iceServers && !this.ended) this.useCredentials(fresh);
+  }
+
+  private useCredentials({ iceServers, ttl }: TurnCredentials): void {
     this.iceServers = iceServers;
     this.renewAt = Date.now() + (ttl * 1000) / 2;
     for (const { peer } of this.members.values()) peer.setIceServers(iceServers);
