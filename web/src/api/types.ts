@@ -364,9 +364,12 @@ export type LiveFrame =
   | { type: "call_declined"; data: { room_id: number; user_id: number; username: string } }
   | { type: "error"; detail: string; code: string; data?: { room_id: number } };
 
+/** `to` names, in an answer, the offer that it is to; other clients leave it out. */
+export type Description = RTCSessionDescriptionInit & { to?: string };
+
 /** What peers send each other through the server, told apart by who sent it. */
 export type Signal =
-  | { type: "offer" | "answer"; sdp: RTCSessionDescriptionInit | string }
+  | { type: "offer" | "answer"; sdp: Description | string }
   | { type: "ice_candidate"; candidate: RTCIceCandidateInit };
 
 export type CallFrame =
@@ -375,7 +378,7 @@ export type CallFrame =
   | { type: "user_left"; data: { user_id: number } }
   | {
       type: "offer" | "answer";
-      data: { from_user_id: number; from_username: string; sdp: RTCSessionDescriptionInit | string };
+      data: { from_user_id: number; from_username: string; sdp: Description | string };
     }
   | {
       type: "ice_candidate";

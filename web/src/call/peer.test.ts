@@ -11,6 +11,11 @@ class FakeConnection {
   signalingState: RTCSignalingState = "stable";
   connectionState: RTCPeerConnectionState = "new";
   localDescription: RTCSessionDescriptionInit | null = null;
+  readonly pendingLocalDescription = null;
+  /** Names the candidates: another one after each restart. */
+  ufrag = "u1";
+  /** Of the candidate by which media goes, through the relay. */
+  usedUfrag = "u1";
   remoteDescription: RTCSessionDescriptionInit | null = null;
   onnegotiationneeded: (() => void) | null = null;
   onconnectionstatechange: (() => void) | null = null;
@@ -20,11 +25,15 @@ class FakeConnection {
   candidates: RTCIceCandidateInit[] = [];
   private readonly session = ++FakeConnection.sessions;
   private version = 0;
+  private wantsRestart = false;
   /** Operations are carried out one after the other, as they were called. */
   private operations: Promise<unknown> = Promise.resolve();
 
   private chain<T>(operation: () => Promise<T>): Promise<T> {
-    const done = this.operations.then(operation);
+    // What a connection had to do when it was closed is never done, nor does it fail.
+    const never = new Promise<never>(() => {});
+    const open = () => this.signalingState !== "closed";
+    const done = this.operations.then(() => (open() ? operation() : never));
     this.operations = done.catch(() => {});
     return done;
   }
@@ -35,6 +44,16 @@ class FakeConnection {
     });
   }
 
+  get currentLocalDescription(): RTCSessionDescriptionInit | null {
+    return this.localDescription;
+  }
+
+  getConfiguration(): RTCConfiguration {
+    return {};
+  }
+
+  setConfiguration(): void {}
+
   createDataChannel() {
     this.need();
     return this.channel;
@@ -42,6 +61,7 @@ class FakeConnection {
 
   restartIce(): void {
     this.restarts++;
+    this.wantsRestart = true;
     this.need();
   }
 
@@ -63,9 +83,11 @@ class FakeConnection {
   private async applyLocal(): Promise<void> {
     await Promise.resolve();
     const type = this.signalingState === "have-remote-offer" ? "answer" : "offer";
+    if (this.wantsRestart) this.ufrag = `u${this.restarts + 1}`;
+    this.wantsRestart = false;
     this.localDescription = {
       type,
-      sdp: `v=0\r\no=- ${this.session} ${++this.version} IN IP4 127.0.0.1\r\n`,
+      sdp: `v=0\r\no=- ${this.session} ${++this.version} IN IP4 127.0.0.1\r\na=ice-ufrag:${this.ufrag}\r\n`,
     };
     this.signalingState = type === "offer" ? "have-local-offer" : "stable";
   }
@@ -78,6 +100,7 @@ class FakeConnection {
     } else {
       if (this.signalingState !== "have-local-offer") throw new Error(`answer in ${this.signalingState}`);
       this.signalingState = "stable";
+      if (this.wantsRestart) this.need();
     }
     this.remoteDescription = description;
   }
@@ -88,7 +111,11 @@ class FakeConnection {
   }
 
   async getStats(): Promise<RTCStatsReport> {
-    return new Map() as unknown as RTCStatsReport;
+    return new Map<string, object>([
+      ["T", { type: "transport", selectedCandidatePairId: "P" }],
+      ["P", { type: "candidate-pair", localCandidateId: "L" }],
+      ["L", { candidateType: "relay", relayProtocol: "udp", usernameFragment: this.usedUfrag }],
+    ]) as unknown as RTCStatsReport;
   }
 
   close(): void {
@@ -153,6 +180,14 @@ function agreed(a: Side, b: Side): void {
   );
 }
 
+async function connectedSides(): Promise<[Side, Side]> {
+  const [polite, impolite] = [new Side(true), new Side(false)];
+  await exchange(polite, impolite);
+  for (const { connection } of [polite, impolite]) connection.become("connected");
+  await vi.advanceTimersByTimeAsync(0);
+  return [polite, impolite];
+}
+
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
@@ -208,11 +243,12 @@ describe("negotiation", () => {
     const begun = async (polite: boolean): Promise<number[]> => {
       const side = new Side(polite);
       await vi.advanceTimersByTimeAsync(2_000);
-      const start = Date.now();
       const times: number[] = [];
       for (let second = 1; second <= 240; second++) {
         side.sent = [];
-        await side.peer.tick(start + second * 1_000);
+        await vi.advanceTimersByTimeAsync(1_000);
+        await side.peer.tick(Date.now());
+        await vi.advanceTimersByTimeAsync(0);
         if (side.sent.length > 0) times.push(second);
       }
       return times;
@@ -220,7 +256,73 @@ describe("negotiation", () => {
     const [impolite, polite] = [await begun(false), await begun(true)];
     const gaps = (times: number[]) => times.map((time, index) => time - (times[index - 1] ?? 0)).slice(1, 4);
     expect(gaps(impolite)).toEqual([25, 49, 49]);
-    expect(gaps(polite).slice(0, 2)).toEqual([37, 73]);
+    // A connection that is begun anew has a head start for the other again, as the first had.
+    expect(gaps(polite).slice(0, 2)).toEqual([38, 72]);
+  });
+
+  it("takes no answer to an offer of before for one to that of now", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await vi.advanceTimersByTimeAsync(0);
+    impolite.peer.resync();
+    const [first, again] = impolite.sent.splice(0);
+    if (first === undefined || again === undefined) throw new Error("no offer");
+    await polite.peer.receive(first);
+    await polite.peer.receive(again);
+    const [answer, late] = polite.sent.splice(0);
+    if (answer === undefined || late === undefined) throw new Error("no answer");
+    await impolite.peer.receive(answer);
+    impolite.peer.restart();
+    await vi.advanceTimersByTimeAsync(0);
+    await impolite.peer.receive(late);
+    expect(impolite.connection.signalingState).toBe("have-local-offer");
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+  });
+
+  it("answers an offer that comes twice at once, and makes none of its own", async () => {
+    const polite = new Side(true);
+    const offer: Signal = { type: "offer", sdp: "v=0\r\no=- 99 1 IN IP4 127.0.0.1\r\n" };
+    await Promise.all([polite.peer.receive(offer), polite.peer.receive(offer)]);
+    expect(polite.sent.map((signal) => signal.type)).toEqual(["answer"]);
+    expect(polite.connection.signalingState).toBe("stable");
+  });
+
+  it("repeats an offer that was lost although the connection of before goes on", async () => {
+    const [polite, impolite] = await connectedSides();
+    impolite.peer.restart();
+    await vi.advanceTimersByTimeAsync(0);
+    impolite.sent = [];
+    await impolite.peer.tick(Date.now() + 60_000);
+    expect(impolite.sent.map((signal) => signal.type)).toEqual(["offer"]);
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+  });
+
+  it("begins with another connection when it has not come to one for long", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await exchange(polite, impolite);
+    for (const seconds of [20, 60]) {
+      await impolite.peer.tick(Date.now() + seconds * 1_000);
+      await exchange(polite, impolite);
+    }
+    for (const side of [polite, impolite]) expect(side.connections).toHaveLength(2);
+    agreed(polite, impolite);
+  });
+
+  it("does not give way after a connection that was given up in the middle of an answer", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await exchange(polite, impolite);
+    impolite.peer.resync();
+    await vi.advanceTimersByTimeAsync(0);
+    await Promise.all(impolite.sent.splice(0).map((signal) => polite.peer.receive(signal)));
+    const returned = new Side(true);
+    await vi.advanceTimersByTimeAsync(2_000);
+    for (const signal of polite.sent.splice(0)) void impolite.peer.receive(signal);
+    await impolite.peer.receive({ type: "answer", sdp: "v=0\r\no=- 99 1 IN IP4 127.0.0.1\r\n" });
+    expect(impolite.connections).toHaveLength(2);
+    await exchange(returned, impolite);
+    agreed(returned, impolite);
+    expect(impolite.connection.rollbacks).toBe(0);
   });
 
   it("takes an sdp that is plain text", async () => {
@@ -276,6 +378,43 @@ describe("a connection that fails", () => {
     polite.peer.resync();
     await vi.advanceTimersByTimeAsync(0);
     expect([polite.connection.restarts, polite.sent]).toEqual([0, []]);
+  });
+});
+
+describe("new credentials", () => {
+  it("move what is relayed to new candidates, and again until it has moved", async () => {
+    const [polite, impolite] = await connectedSides();
+    const { connection, peer } = impolite;
+    peer.setIceServers([]);
+    await exchange(polite, impolite);
+    expect(connection.ufrag).toBe("u2");
+    await peer.tick(Date.now() + 60_000);
+    await exchange(polite, impolite);
+    expect(connection.ufrag).toBe("u3");
+    connection.usedUfrag = "u3";
+    await peer.tick(Date.now() + 600_000);
+    await exchange(polite, impolite);
+    expect(connection.ufrag).toBe("u3");
+    agreed(polite, impolite);
+  });
+
+  it("are used although another offer was under way when they came", async () => {
+    const [polite, impolite] = await connectedSides();
+    impolite.peer.restart();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(impolite.connection.signalingState).toBe("have-local-offer");
+    impolite.peer.setIceServers([]);
+    await exchange(polite, impolite);
+    expect(impolite.connection.ufrag).toBe("u3");
+    agreed(polite, impolite);
+  });
+
+  it("come to both sides at once", async () => {
+    const [polite, impolite] = await connectedSides();
+    for (const { peer } of [polite, impolite]) peer.setIceServers([]);
+    await exchange(polite, impolite);
+    agreed(polite, impolite);
+    for (const { connection } of [polite, impolite]) expect(connection.ufrag).toBe("u2");
   });
 });
 

@@ -2,7 +2,7 @@
 // example"), ICE restarts, and a small data channel that tells what is on and whose hand is up (`told.ts`). Who is in
 // the call and how signals travel is left to the engine.
 
-import type { Signal } from "../api/types";
+import type { Description, Signal } from "../api/types";
 import type { Tracks } from "./local";
 import { cameraCap, LinkJudge, screenCap, voiceBitrate } from "./quality";
 import { Received } from "./received";
@@ -35,6 +35,8 @@ const HEAD_START_MS = 1_000;
  */
 const STALLED_MS = { impolite: 12_000, polite: 18_000 };
 const MOST_DOUBLINGS = 2;
+/** A pair that has never been connected begins anew, with another RTCPeerConnection, at each time of so many. */
+const STALLS_BEFORE_ANEW = 2;
 /** A connection that was lost comes back by itself, or new ways are looked for. The polite side waits for the other. */
 const LOST_MS = { impolite: 2_500, polite: 5_000 };
 
@@ -42,6 +44,14 @@ const LOST_MS = { impolite: 2_500, polite: 5_000 };
 export function sdpSession(sdp: string | undefined): string | null {
   return /^o=\S+ (\S+)/m.exec(sdp ?? "")?.[1] ?? null;
 }
+
+/** An offer by its `o=` line: each that a connection makes has a version of its own. */
+function originOf(sdp: string | undefined): string | undefined {
+  return /^o=\S+ (\S+ \S+)/m.exec(sdp ?? "")?.[1];
+}
+
+const ufragsOf = (sdp: string | undefined): string[] =>
+  [...(sdp ?? "").matchAll(/^a=ice-ufrag:(\S+)/gm)].flatMap(([, ufrag]) => ufrag ?? []);
 
 export class Peer {
   received = new Received();
@@ -56,12 +66,15 @@ export class Peer {
   private makingOffer = false;
   private ignoreOffer = false;
   private settingRemoteAnswer = false;
+  private offersHeard = 0;
   private remoteSession: string | null = null;
   private headStart: ReturnType<typeof setTimeout> | undefined;
   private lost: ReturnType<typeof setTimeout> | undefined;
   private progressAt = 0;
   private stalls = 0;
   private wasConnected = false;
+  /** What was gathered with credentials that others have taken the place of. */
+  private readonly outdated = new Set<string>();
 
   constructor(private readonly options: PeerOptions) {
     this.open();
@@ -91,37 +104,42 @@ export class Peer {
       if (description.type === "answer") return;
     }
     const pc = this.pc;
-    if (description.type === "answer" && pc.signalingState !== "have-local-offer") return;
+    if (description.type === "answer" && !this.isAwaited(description)) return;
 
     const ready = !this.makingOffer && (pc.signalingState === "stable" || this.settingRemoteAnswer);
     const collision = description.type === "offer" && !ready;
     this.ignoreOffer = !this.options.polite && collision;
     if (this.ignoreOffer) return;
 
+    if (description.type === "offer") this.offersHeard++;
+    const heard = this.offersHeard;
     this.settingRemoteAnswer = description.type === "answer";
     try {
       await pc.setRemoteDescription(description);
     } finally {
-      this.settingRemoteAnswer = false;
+      if (pc === this.pc) this.settingRemoteAnswer = false;
     }
     if (pc !== this.pc) return;
     this.remoteSession = session;
     this.progressAt = Date.now();
-    if (description.type === "offer") {
+    // An offer that was repeated is answered once: another call would make an offer of our own.
+    if (description.type === "offer" && heard === this.offersHeard) {
       await pc.setLocalDescription();
-      this.sendDescription(pc);
+      this.sendDescription(pc, originOf(description.sdp));
     }
   }
 
   /** Sends what may have been lost while one of the two had no line to the server. */
   resync(): void {
-    if (!this.connected) this.restart();
+    if (this.isUnanswered) this.sendDescription(this.pc);
+    else if (!this.isSettled) this.pc.restartIce();
   }
 
   /** Looks for new ways, while media goes on by the old ones as long as they hold (RFC 8445 §9). */
   restart(): void {
-    if (this.pc.signalingState === "have-local-offer") this.sendDescription(this.pc);
-    else this.pc.restartIce();
+    // An offer that is under way may be lost; once it is answered, the browser makes the one of the restart.
+    if (this.isUnanswered) this.sendDescription(this.pc);
+    this.pc.restartIce();
   }
 
   /** Brings what is sent in line with the local tracks, and holds it to what there is room for. */
@@ -144,31 +162,57 @@ export class Peer {
 
   /** New credentials are for new candidates alone, so what is relayed by the old ones moves to such. */
   setIceServers(iceServers: RTCIceServer[]): void {
+    const { pc } = this;
     // Firefox before 119 cannot; there the call goes on as long as the relay lets it.
-    this.pc.setConfiguration?.({ ...this.pc.getConfiguration(), iceServers });
-    if (!this.connected || this.quality?.relayProtocol) this.restart();
+    if (pc.setConfiguration === undefined) return;
+    for (const description of [pc.currentLocalDescription, pc.pendingLocalDescription])
+      for (const ufrag of ufragsOf(description?.sdp)) this.outdated.add(ufrag);
+    pc.setConfiguration({ ...pc.getConfiguration(), iceServers });
+    if (!this.connected || this.quality === null || this.quality.relayProtocol !== null) this.restart();
   }
 
   /** Called every few seconds: how media travels, and whether negotiation has come to a halt. */
   async tick(now: number): Promise<void> {
-    const pc = this.pc;
-    if (this.connected) {
+    if (this.connected) await this.observe();
+    if (this.isSettled) {
       this.progressAt = now;
       this.stalls = 0;
-      const quality = await this.reader.read();
-      if (pc !== this.pc || quality === null || !this.connected) return;
-      const { others, mediaState } = this.options;
-      const saving = mediaState().saver || this.remoteState.saver;
-      this.judge.observe(quality, cameraCap({ others: others(), saving, down: this.judge.down }));
-      this.quality = quality;
-      this.link = quality.way;
-      this.options.onChange();
-      await this.applyTracks();
     } else if (now - this.progressAt > this.patience) {
       this.progressAt = now;
       this.stalls++;
-      this.resync();
+      if (!this.wasConnected && this.stalls % STALLS_BEFORE_ANEW === 0) this.reopen();
+      else this.resync();
     }
+  }
+
+  private async observe(): Promise<void> {
+    const pc = this.pc;
+    const quality = await this.reader.read();
+    if (pc !== this.pc || quality === null || !this.connected) return;
+    const { others, mediaState } = this.options;
+    const saving = mediaState().saver || this.remoteState.saver;
+    this.judge.observe(quality, cameraCap({ others: others(), saving, down: this.judge.down }));
+    this.quality = quality;
+    this.link = quality.way;
+    this.options.onChange();
+    await this.applyTracks();
+  }
+
+  private get isUnanswered(): boolean {
+    return this.pc.signalingState === "have-local-offer";
+  }
+
+  /** Whether nothing is left to be done: media flows, by a way that does not end with credentials of before. */
+  private get isSettled(): boolean {
+    const { quality } = this;
+    const isOutdated =
+      quality !== null && quality.relayProtocol !== null && this.outdated.has(quality.ufrag ?? "");
+    return this.connected && !this.isUnanswered && !isOutdated;
+  }
+
+  /** Whether an answer is to the offer that is under way, as far as it says: one that was repeated has several answers. */
+  private isAwaited({ to }: Description): boolean {
+    return this.isUnanswered && (to === undefined || to === originOf(this.pc.localDescription?.sdp));
   }
 
   private get patience(): number {
@@ -193,6 +237,9 @@ export class Peer {
     this.remoteState = UNTOLD;
     this.makingOffer = false;
     this.ignoreOffer = false;
+    this.settingRemoteAnswer = false;
+    this.offersHeard = 0;
+    this.outdated.clear();
     this.progressAt = Date.now();
     this.wasConnected = false;
     this.link = "connecting";
@@ -201,7 +248,7 @@ export class Peer {
       if (this.options.polite && pc.remoteDescription === null) {
         clearTimeout(this.headStart);
         this.headStart = setTimeout(() => {
-          if (pc === this.pc && pc.remoteDescription === null) void this.offer(pc);
+          if (pc === this.pc && this.offersHeard === 0) void this.offer(pc);
         }, HEAD_START_MS);
       } else {
         void this.offer(pc);
@@ -263,10 +310,14 @@ export class Peer {
     }
   }
 
-  private sendDescription(pc: RTCPeerConnection): void {
+  private sendDescription(pc: RTCPeerConnection, to?: string): void {
     const description = pc.localDescription;
     if (description?.type !== "offer" && description?.type !== "answer") return;
-    this.options.send({ type: description.type, sdp: { type: description.type, sdp: description.sdp } });
+    const { type, sdp } = description;
+    this.options.send({
+      type,
+      sdp: type === "answer" && to !== undefined ? { type, sdp, to } : { type, sdp },
+    });
   }
 
   private async receiveCandidate(candidate: RTCIceCandidateInit): Promise<void> {
@@ -327,7 +378,6 @@ export class Peer {
 }
 
 /** Clients send `sdp` as text or as a whole description. */
-function normalise(signal: Extract<Signal, { type: "offer" | "answer" }>): RTCSessionDescriptionInit {
-  const sdp = typeof signal.sdp === "string" ? signal.sdp : signal.sdp.sdp;
-  return sdp === undefined ? { type: signal.type } : { type: signal.type, sdp };
+function normalise({ type, sdp }: Extract<Signal, { type: "offer" | "answer" }>): Description {
+  return typeof sdp === "string" ? { type, sdp } : { ...sdp, type };
 }

@@ -7,7 +7,13 @@ const report = (entries: Entry[]) => new Map(entries.map((entry) => [entry.id, e
 const reader = () => new QualityReader({} as RTCPeerConnection);
 
 const candidates: Entry[] = [
-  { id: "L", type: "local-candidate", candidateType: "relay", relayProtocol: "tls" },
+  {
+    id: "L",
+    type: "local-candidate",
+    candidateType: "relay",
+    relayProtocol: "tls",
+    usernameFragment: "x4+/",
+  },
   { id: "H", type: "local-candidate", candidateType: "host" },
   { id: "R", type: "remote-candidate", candidateType: "srflx" },
 ];
@@ -38,6 +44,7 @@ describe("a reading", () => {
     expect(quality.digest(chromium("L", 1000, 100, 50))).toEqual({
       way: "relayed",
       relayProtocol: "tls",
+      ufrag: "x4+/",
       delay: 34,
       lossIn: null,
       lossOut: 0.1,
@@ -74,7 +81,13 @@ describe("a reading", () => {
         { id: "O", type: "remote-inbound-rtp", roundTripTime: 0.2 },
       ]),
     );
-    expect(found).toMatchObject({ way: "direct", relayProtocol: null, delay: 200, available: null });
+    expect(found).toMatchObject({
+      way: "direct",
+      relayProtocol: null,
+      ufrag: null,
+      delay: 200,
+      available: null,
+    });
   });
 
   it("is nothing before a pair is selected", () => {
@@ -86,6 +99,7 @@ describe("in words", () => {
   const fine: Quality = {
     way: "direct",
     relayProtocol: null,
+    ufrag: null,
     delay: 30,
     lossIn: 0,
     lossOut: 0,

@@ -8,6 +8,8 @@ export interface Quality {
   way: "direct" | "relayed";
   /** How the relay is reached, if one is. */
   relayProtocol: "udp" | "tcp" | "tls" | null;
+  /** Of one's own candidate: another one after each ICE restart. */
+  ufrag: string | null;
   /** Milliseconds there and back. */
   delay: number | null;
   /** Shares of packets, from 0 to 1. */
@@ -73,6 +75,7 @@ export class QualityReader {
     return {
       way: isRelayed ? "relayed" : "direct",
       relayProtocol: (local?.candidateType === "relay" ? local.relayProtocol : null) ?? null,
+      ufrag: local?.usernameFragment ?? null,
       delay: milliseconds(pair.currentRoundTripTime ?? worst(theirs, "roundTripTime")),
       lossIn: before === null ? null : share(now.lost - before.lost, now.received - before.received),
       lossOut: worst(theirs, "fractionLost"),
