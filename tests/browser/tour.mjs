@@ -90,6 +90,11 @@ export async function settle(browser, server) {
   await boris.ask("PATCH", `/api/chat/messages/${edited.id}/`, { content: "@anna have you seen it?" });
   await says("👍");
   await anna.ask("POST", "/api/rooms/direct/", { user_id: borisId });
+  for (const name of ["Builds", "Monitoring of everything that there is to be watched in the whole house"])
+    await anna.ask("POST", `/api/rooms/${family.id}/hooks/`, { name });
+  await anna.ask("POST", "/api/bots/", { username: "weather", display_name: "Weather of the week" });
+  const { bot } = await anna.ask("POST", "/api/bots/", { username: "old-bot" });
+  await anna.ask("DELETE", `/api/bots/${bot.id}/token/`);
   const programs = "/api/admin/relay/secrets/";
   await anna.ask("POST", programs, { name: "matrix" });
   await anna.ask("POST", programs, { name: "cloud", max_allocations: 50, max_bytes_per_month: 2 ** 40 });
@@ -159,6 +164,31 @@ export function screens({ family, invitation }) {
       },
     },
     {
+      name: "hooks",
+      open: async (page, words) => {
+        await about(page, words);
+        await press(page, words.hooks);
+        await page.locator("dialog [data-hook]").first().waitFor();
+      },
+      leave: async (page) => {
+        await closed(page);
+        await closed(page);
+      },
+    },
+    {
+      name: "edit-hook",
+      open: async (page, words) => {
+        await about(page, words);
+        await press(page, words.hooks);
+        await page.locator("dialog [data-hook] button").first().click();
+        await page.getByRole("menuitem").first().click();
+        await page.locator("dialog .avatar.large").waitFor();
+      },
+      leave: async (page) => {
+        for (let dialog = 0; dialog < 3; dialog++) await closed(page);
+      },
+    },
+    {
       name: "new-room",
       open: async (page, words) => {
         await go("#/")(page);
@@ -187,6 +217,16 @@ export function screens({ family, invitation }) {
     { name: "devices", open: go("#/settings/devices"), ready: ".found .row" },
     { name: "notifications", open: go("#/settings/notifications"), ready: ".panel .field" },
     { name: "appearance", open: go("#/settings/appearance"), ready: ".panel" },
+    { name: "bots", open: go("#/settings/bots"), ready: ".found .row" },
+    {
+      name: "add-bot",
+      open: async (page, words) => {
+        await go("#/settings/bots")(page);
+        await press(page, words.addBot);
+        await page.locator("dialog form").waitFor();
+      },
+      leave: closed,
+    },
     { name: "users", open: go("#/admin"), ready: ".found .row" },
     { name: "all-rooms", open: go("#/admin/rooms"), ready: ".found .row" },
     { name: "relay", open: go("#/admin/relay"), ready: ".panel .empty" },
@@ -223,6 +263,8 @@ export const WORDS = {
     about: "About the room",
     invite: "Invite",
     edit: "Edit the room",
+    hooks: "Webhooks",
+    addBot: "Make a bot",
     newRoom: "New room",
     addProgram: "Add a program",
   },
@@ -230,6 +272,8 @@ export const WORDS = {
     about: "О комнате",
     invite: "Пригласить",
     edit: "Изменить комнату",
+    hooks: "Вебхуки",
+    addBot: "Создать бота",
     newRoom: "Новая комната",
     addProgram: "Добавить программу",
   },

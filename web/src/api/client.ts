@@ -6,8 +6,10 @@ import type {
   Allocation,
   AuditEntry,
   Ban,
+  Bot,
   Device,
   Found,
+  Hook,
   Invitation,
   InvitationPreview,
   ListedInvitation,
@@ -250,6 +252,28 @@ export function createApi(access: Access) {
     previewInvitation: (uuid: string) =>
       request<InvitationPreview>("GET", `/api/rooms/join/${encodeURIComponent(uuid)}/`),
     joinByInvitation: (uuid: string) => request<Room>("POST", `/api/rooms/join/${encodeURIComponent(uuid)}/`),
+
+    bots: () => request<Bot[]>("GET", "/api/bots/"),
+    addBot: (username: string, display_name: string) =>
+      request<{ bot: Bot; token: string }>("POST", "/api/bots/", { username, display_name }),
+    renameBot: (id: number, display_name: string) =>
+      request<Bot>("PATCH", `/api/bots/${id}/`, { display_name }),
+    renewBotToken: (id: number) => request<{ token: string }>("POST", `/api/bots/${id}/token/`),
+    revokeBotToken: (id: number) => request<void>("DELETE", `/api/bots/${id}/token/`),
+    deleteBot: (id: number) => request<void>("DELETE", `/api/bots/${id}/`),
+
+    hooks: (room: number) => request<Hook[]>("GET", `/api/rooms/${room}/hooks/`),
+    addHook: (room: number, name: string) =>
+      request<{ hook: Hook; url: string }>("POST", `/api/rooms/${room}/hooks/`, { name }),
+    renameHook: (room: number, id: number, name: string) =>
+      request<Hook>("PATCH", `/api/rooms/${room}/hooks/${id}/`, { name }),
+    setHookPicture: (room: number, id: number, file: File) =>
+      send<Hook>("PATCH", `/api/rooms/${room}/hooks/${id}/`, form("avatar", file)),
+    removeHookPicture: (room: number, id: number) =>
+      request<Hook>("PATCH", `/api/rooms/${room}/hooks/${id}/`, { avatar: null }),
+    renewHook: (room: number, id: number) =>
+      request<{ url: string }>("POST", `/api/rooms/${room}/hooks/${id}/secret/`),
+    deleteHook: (room: number, id: number) => request<void>("DELETE", `/api/rooms/${room}/hooks/${id}/`),
 
     messages: (room: number, place: Place, limit: number) =>
       request<Window>("GET", `/api/chat/${room}/messages/?${query({ ...place, limit })}`),

@@ -5,6 +5,8 @@ export interface User {
   username: string;
   display_name: string;
   avatar_url: string;
+  /** A program. */
+  is_bot: boolean;
 }
 
 /** The signed-in user; the server fills these fields in for oneself alone. */
@@ -84,6 +86,25 @@ export interface Ban {
   banned_by: User;
   reason: string;
   created_at: string;
+}
+
+/** A program with an account of its own, as its owner sees it. */
+export interface Bot extends User {
+  is_blocked: boolean;
+  created_at: string;
+  /** `null`: it was taken away. */
+  token: { created_at: string; last_used_at: string } | null;
+}
+
+/** By which a program writes to a room. */
+export interface Hook {
+  id: number;
+  room: number;
+  name: string;
+  avatar_url: string;
+  made_by: User;
+  created_at: string;
+  last_used_at: string | null;
 }
 
 export interface StoredFile {

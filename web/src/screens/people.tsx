@@ -44,7 +44,9 @@ export function PeopleList(props: {
           <li key={user.id} class="row">
             <Avatar name={nameOf(user)} seed={user.username} src={user.avatar_url} />
             <span class="who">
-              <span class="who-name">{nameOf(user)}</span>
+              <span class="who-name">
+                {nameOf(user)} {user.is_bot && <span class="tag">{t("bot")}</span>}
+              </span>
               <span class="who-note">@{user.username}</span>
             </span>
             <button

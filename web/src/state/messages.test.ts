@@ -18,7 +18,7 @@ import {
 const message = (id: number, more: Partial<Message> = {}): Message => ({
   id,
   room: 1,
-  author: { id: 7, username: "anna", display_name: "Anna", avatar_url: "" },
+  author: { id: 7, username: "anna", display_name: "Anna", avatar_url: "", is_bot: false },
   content: `text ${id}`,
   attachments: [],
   created_at: "2026-01-01T00:00:00Z",

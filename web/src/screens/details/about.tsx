@@ -15,11 +15,12 @@ import { Icon } from "../../ui/icons";
 import { MessageText } from "../../ui/text";
 import { Bans } from "./bans";
 import { EditRoom } from "./edit";
+import { Hooks } from "./hooks";
 import { Invitations } from "./invitations";
 import { Members } from "./members";
 import { Pins } from "./pins";
 
-type Asked = "pins" | "invite" | "edit" | "bans" | "leave" | "delete";
+type Asked = "pins" | "invite" | "edit" | "bans" | "hooks" | "leave" | "delete";
 const HOUR_MS = 3_600_000;
 
 export function Details({ room }: { room: Room }): JSX.Element {
@@ -111,6 +112,12 @@ export function Details({ room }: { room: Room }): JSX.Element {
             {t("bans")}
           </button>
         )}
+        {may(room, "moderate") && (
+          <button type="button" class="button" onClick={() => ask("hooks")}>
+            <Icon name="code" />
+            {t("hooks")}
+          </button>
+        )}
         {!room.is_direct && (
           <button type="button" class="button danger" onClick={() => ask("leave")}>
             {t("leave_room")}
@@ -127,6 +134,7 @@ export function Details({ room }: { room: Room }): JSX.Element {
       {asked === "pins" && <Pins room={room} onClose={close} />}
       {asked === "edit" && <EditRoom room={room} onClose={close} />}
       {asked === "bans" && <Bans room={room} onClose={close} />}
+      {asked === "hooks" && <Hooks room={room} onClose={close} />}
       {asked === "leave" && (
         <Confirm
           title={t("leave_room")}

@@ -62,6 +62,8 @@ export function Members({ room }: { room: Room }): JSX.Element {
       report(error);
     }
   };
+  // Moderators add bots, people only the owner.
+  const adding = t(may(room, "own") ? "add_member" : "add_bot_here");
   const wanted = sought.trim().toLowerCase();
   const order: Record<Role, number> = { owner: 0, moderator: 1, member: 2 };
   const found = (members.data ?? [])
@@ -71,8 +73,8 @@ export function Members({ room }: { room: Room }): JSX.Element {
     <section class="stack tight" aria-label={t("members")}>
       <div class="page-head">
         <h3 class="who">{t("members_count", { count: members.data?.length ?? room.participant_count })}</h3>
-        {may(room, "own") && (
-          <IconButton icon="plus" label={t("add_member")} onClick={() => ask({ what: "add" })} />
+        {may(room, "moderate") && (
+          <IconButton icon="plus" label={adding} onClick={() => ask({ what: "add" })} />
         )}
       </div>
       {members.data === null && members.problem === null && <Spinner label={t("loading")} />}
@@ -89,11 +91,13 @@ export function Members({ room }: { room: Room }): JSX.Element {
 
       {asked?.what === "add" && (
         <PeoplePicker
-          title={t("add_member")}
+          title={adding}
           action={t("add")}
           onClose={close}
           onPick={(user) => act(api.addParticipant(room.id, user.id))}
-          without={(user) => room.participant_users.some((known) => known.id === user.id)}
+          without={(user) =>
+            room.participant_users.some((known) => known.id === user.id) || !(user.is_bot || may(room, "own"))
+          }
         />
       )}
       {asked?.what === "remove" && (
@@ -157,6 +161,7 @@ function Member(props: {
         <span class="who-note">
           {[
             `@${user.username}`,
+            user.is_bot && t("bot"),
             shownRole !== null && t(shownRole),
             inCall ? t("in_call") : isOnline(user.id) && t("online"),
           ]
@@ -187,11 +192,12 @@ function Member(props: {
                     text: t("make_moderator"),
                     onClick: () => void onAct(api.setRole(room.id, user.id, "moderator")),
                   }),
-            owns && {
-              icon: "crown",
-              text: t("transfer_room"),
-              onClick: () => onAsk({ what: "transfer", user }),
-            },
+            owns &&
+              !user.is_bot && {
+                icon: "crown",
+                text: t("transfer_room"),
+                onClick: () => onAsk({ what: "transfer", user }),
+              },
             against && {
               icon: "close",
               text: t("remove_member"),

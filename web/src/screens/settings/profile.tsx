@@ -1,13 +1,14 @@
 // Who one is for others: picture and name; and leaving for good.
 
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Me } from "../../api/types";
 import { t } from "../../i18n";
 import { meet, nameOf } from "../../state/people";
 import { api, me, session, setSession } from "../../state/session";
 import { toast } from "../../state/toasts";
-import { Avatar, Confirm, Field, Panel, Problem } from "../../ui/components";
+import { Confirm, Field, Panel, Problem } from "../../ui/components";
+import { PicturePicker } from "../../ui/picture";
 import { useForm } from "../../ui/use";
 
 const NAME_LENGTH = 150;
@@ -24,7 +25,13 @@ export function Profile(): JSX.Element {
   return (
     <>
       <Panel title={t("profile")} text={t("profile_text")}>
-        <Picture user={user} />
+        <PicturePicker
+          name={nameOf(user)}
+          seed={user.username}
+          src={user.avatar_url}
+          onChoose={async (file) => updateMe(await api.setAvatar(file))}
+          onRemove={async () => updateMe(await api.removeAvatar())}
+        />
         <Name user={user} />
         <dl class="facts">
           <dt>{t("username")}</dt>
@@ -35,45 +42,6 @@ export function Profile(): JSX.Element {
       </Panel>
       <DeleteAccount />
     </>
-  );
-}
-
-function Picture({ user }: { user: Me }): JSX.Element {
-  const picker = useRef<HTMLInputElement>(null);
-  const form = useForm([]);
-  const change = (work: Promise<Me>) => void form.submit(async () => updateMe(await work));
-  return (
-    <div class="stack tight">
-      <div class="cluster">
-        <Avatar name={nameOf(user)} seed={user.username} src={user.avatar_url} large />
-        <input
-          ref={picker}
-          type="file"
-          accept="image/png,image/jpeg,image/gif,image/webp"
-          hidden
-          aria-label={t("choose_picture")}
-          onChange={(event) => {
-            const file = event.currentTarget.files?.[0];
-            event.currentTarget.value = "";
-            if (file !== undefined) change(api.setAvatar(file));
-          }}
-        />
-        <button type="button" class="button" disabled={form.busy} onClick={() => picker.current?.click()}>
-          {t("choose_picture")}
-        </button>
-        {user.avatar_url !== "" && (
-          <button
-            type="button"
-            class="button quiet"
-            disabled={form.busy}
-            onClick={() => change(api.removeAvatar())}
-          >
-            {t("remove_picture")}
-          </button>
-        )}
-      </div>
-      {form.problems.form !== undefined && <Problem text={form.problems.form} />}
-    </div>
   );
 }
 
