@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod certificates;
 mod cli;
 mod config;
 mod http;

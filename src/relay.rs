@@ -131,7 +131,8 @@ fn settings(
     listeners: &Listeners,
 ) -> server::Config {
     let turn = &config.turn;
-    let listening = [Some(listeners.address()), listeners.tls_address()];
+    let https = config.http.https.as_ref().map(|https| https.listen);
+    let listening = [Some(listeners.address()), listeners.tls_address(), https];
     let ports = listening.iter().flatten().map(SocketAddr::port);
     let ports = ports.chain(turn.alternate.as_ref().map(|alternate| alternate.port));
     server::Config {

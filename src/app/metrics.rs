@@ -26,6 +26,12 @@ pub struct Refused {
     pub reason: &'static str,
 }
 
+/// What a connection to the port of HTTPS was for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Spoken {
+    protocol: &'static str,
+}
+
 /// What was asked for too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limited {
@@ -113,6 +119,7 @@ pub struct Metrics {
     pub file_bytes: Gauge,
     pub uploads_refused: Family<Refused, Counter>,
     pub rate_limited: RateLimited,
+    tls_connections: Family<Spoken, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -136,12 +143,18 @@ impl Metrics {
             file_bytes: Gauge::default(),
             uploads_refused: Family::default(),
             rate_limited: RateLimited::default(),
+            tls_connections: Family::default(),
         };
         // So that those that have not happened are shown.
         for what in Limited::ALL {
             metrics.rate_limited.of(what);
         }
         metrics.register(|registry| {
+            registry.register(
+                "tls_connections",
+                "Connections to the port of HTTPS, by what was spoken",
+                metrics.tls_connections.clone(),
+            );
             registry.register(
                 "http_requests",
                 "Requests answered",
@@ -200,6 +213,13 @@ impl Metrics {
     pub fn request(&self, labels: &RequestLabels, took: Duration) {
         self.requests.get_or_create(labels).inc();
         self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// Of what was spoken over a connection to the port of HTTPS.
+    pub fn tls_connection(&self, protocol: &'static str) {
+        self.tls_connections
+            .get_or_create(&Spoken { protocol })
+            .inc();
     }
 
     /// All figures in the OpenMetrics text format.

@@ -22,10 +22,10 @@ use clap::{Parser, Subcommand};
 use moznods_bench::relay::MeasureError;
 use moznods_storage::backup::BackupError;
 use moznods_storage::{Missing, RoomId, SqliteStore, StorageError};
-use moznods_turn::net::tls::CertificateError;
 use moznods_turn::server::AllocationName;
 
 use crate::app::{App, DeviceError, Error, SecretError};
+use crate::certificates;
 use crate::config::{Config, ConfigError, Flags, Settings};
 
 /// Rooms, chat, calls and a STUN/TURN relay in one process.
@@ -92,8 +92,8 @@ enum Failure {
         transport: &'static str,
         why: std::io::Error,
     },
-    #[error("turn.tls_cert, turn.tls_key: {0}")]
-    Certificate(#[from] CertificateError),
+    #[error("{0}")]
+    Certificate(#[from] certificates::Unusable),
     #[error("turn secret \"{name}\": {why}")]
     RelaySecret { name: String, why: SecretError },
     #[error("turn user \"{name}\": {why}")]

@@ -1,6 +1,7 @@
 //! `moznods serve`: listeners first, then the data directory, then the service, so that a failed start leaves nothing.
 
-use std::io::{ErrorKind, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal};
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Outcome, say};
 use crate::app::App;
+use crate::certificates::Certificates;
 use crate::config::{Config, ConfigError, Flags, Log, LogFormat, Settings, Turn};
-use crate::http::{self, Control, Limits};
+use crate::http::{self, Control, Limits, Listener};
 use crate::relay;
 
 pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcome {
@@ -29,19 +31,12 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         signal(SignalKind::interrupt())?,
     );
     let hangup = signal(SignalKind::hangup())?;
-    let listener = bind(config.http.listen).map_err(|why| Failure::Listen {
-        key: "http.listen",
-        address: config.http.listen,
-        transport: "TCP",
-        why,
-    })?;
-    let address = listener.local_addr()?;
+    let plain = listen("http.listen", config.http.listen)?;
+    let address = plain.local_addr()?;
     config.http.listen = address;
-    let certificate = match &config.turn.tls {
-        Some(tls) if config.turn.enabled => Some(Certificate::load(&tls.cert, &tls.key)?),
-        _ => None,
-    };
-    let relay_listeners = bind_relay(&mut config, certificate.as_ref())?;
+    let certificates = Certificates::load(&config)?;
+    let secure = bind_https(&mut config, certificates.https.as_ref())?;
+    let relay_listeners = bind_relay(&mut config, certificates.relay.as_ref())?;
 
     let lock = DirectoryLock::take(&config.data_dir)?;
     backup::remove_leftovers(&config.data_dir);
@@ -64,15 +59,37 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
     let limits = Limits::new(app.config.limits.rates, app.metrics.rate_limited.clone());
     let settings = (settings, flags);
     let reloaded = (Arc::clone(&app), Arc::clone(&limits));
-    tokio::spawn(reload(hangup, reloaded, certificate, settings));
+    certificates.follow();
+    tokio::spawn(reload(hangup, reloaded, certificates, settings));
 
     announce(&app, address).await?;
     tracing::info!(%address, "serving");
     let stop = stop(Arc::clone(&app), signals);
-    http::serve(Arc::clone(&app), limits, listener, control, stop).await;
+    let plain = Listener {
+        socket: plain,
+        tls: None,
+    };
+    let listeners = iter::once(plain).chain(secure).collect();
+    http::serve(Arc::clone(&app), limits, listeners, control, stop).await;
     app.settle().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The socket of HTTPS, where there is a certificate; the setting then names the port that was found.
+fn bind_https(
+    config: &mut Config,
+    certificate: Option<&Arc<Certificate>>,
+) -> Result<Option<Listener>, Failure> {
+    let (Some(https), Some(certificate)) = (&mut config.http.https, certificate) else {
+        return Ok(None);
+    };
+    let socket = listen("http.tls_listen", https.listen)?;
+    https.listen = socket.local_addr()?;
+    let tls = http::tls_config(Arc::clone(certificate) as _, config.turn.enabled)
+        .map_err(io::Error::other)?;
+    let tls = Some(tls);
+    Ok(Some(Listener { socket, tls }))
 }
 
 /// The relay's listening sockets, where it is enabled; the setting then names the port that was found.
@@ -119,15 +136,11 @@ pub(super) fn bind_relay(
 async fn reload(
     mut hangup: Signal,
     (app, limits): (Arc<App>, Arc<Limits>),
-    certificate: Option<Arc<Certificate>>,
+    certificates: Certificates,
     (settings, flags): (Settings, Flags),
 ) {
     while hangup.recv().await.is_some() {
-        match certificate.as_ref().map(|certificate| certificate.reload()) {
-            Some(Ok(())) => tracing::info!("the certificate has been read again"),
-            Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
-            None => {}
-        }
+        certificates.reload();
         if let Err(error) = reload_settings(&app, &limits, &settings, &flags) {
             tracing::error!(%error, "the settings stay as they were");
         }
@@ -174,8 +187,8 @@ fn raise_file_limit(turn: &Turn) {
 }
 
 /// `[::]` means IPv4 too, and is IPv4 alone where the machine has no IPv6.
-pub(super) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let open = |address: SocketAddr| {
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let open = |address: SocketAddr| -> io::Result<TcpListener> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -204,6 +217,15 @@ pub(super) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
         }
         result => result,
     }
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    bind(address).map_err(|why| Failure::Listen {
+        key,
+        address,
+        transport: "TCP",
+        why,
+    })
 }
 
 /// Where to go and what is needed there, for the one who has started the server; not for logs.

@@ -9,8 +9,8 @@ use moznods_turn::server::Config as RelayConfig;
 
 use super::{
     Accounts, AllowedOrigins, Chat, Config, ConfigError, Directory, ExternalAddr, ExternalIp, Http,
-    Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, TurnTls,
-    alternate, audit, files, host_of, limits, oidc,
+    Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, alternate, audit,
+    files, host_of, limits, oidc, tls,
 };
 
 /// Bytes per second; a voice call takes about as much.
@@ -53,6 +53,7 @@ impl Config {
             (true, _) => "moznods".to_owned(),
         };
         let turn_listen = settings.get("turn.listen", address, ADDRESS)?;
+        let https = tls::parse_https(settings)?;
         let external_ip = settings.get(
             "turn.external_ip",
             parse_external_ip,
@@ -66,6 +67,7 @@ impl Config {
             )?,
             http: Http {
                 listen: settings.get("http.listen", address, ADDRESS)?,
+                https: https.clone(),
                 trusted_proxies: settings.list("http.trusted_proxies", network, NETWORKS)?,
                 allowed_origins: settings.get(
                     "http.allowed_origins",
@@ -85,7 +87,7 @@ impl Config {
             turn: Turn {
                 enabled: settings.switch("turn.enabled")?,
                 listen: turn_listen,
-                tls: parse_turn_tls(settings)?,
+                tls: tls::parse_turn(settings, https.as_ref())?,
                 relay_ports: settings.get(
                     "turn.relay_ports",
                     |text| {
@@ -249,32 +251,6 @@ impl Config {
             public_url,
         })
     }
-}
-
-/// The certificate and its key are set together or not at all.
-fn parse_turn_tls(settings: &Settings) -> Result<Option<TurnTls>, ConfigError> {
-    const ADDRESS: &str = "ADDRESS:PORT, such as [::]:5349";
-    let listen = settings.get("turn.tls_listen", |text| text.parse().ok(), ADDRESS)?;
-    let set = |path| settings.get(path, |text| Some(!text.is_empty()), "");
-    let (cert_is_set, key_is_set) = (set("turn.tls_cert")?, set("turn.tls_key")?);
-    let file = |path, other_is_set: bool, right| {
-        settings.get(
-            path,
-            |text| (!text.is_empty() || !other_is_set).then(|| PathBuf::from(text)),
-            right,
-        )
-    };
-    let cert = file(
-        "turn.tls_cert",
-        key_is_set,
-        "a PEM file, since turn.tls_key is set",
-    )?;
-    let key = file(
-        "turn.tls_key",
-        cert_is_set,
-        "a PEM file, since turn.tls_cert is set",
-    )?;
-    Ok(cert_is_set.then_some(TurnTls { listen, cert, key }))
 }
 
 fn parse_public_url(text: &str) -> Option<Option<String>> {

@@ -47,6 +47,22 @@ pub(super) const KEYS: &[Key] = &[
         "Address and port of the web client and the API",
     ),
     key(
+        "http.tls_listen",
+        "[::]:443",
+        "Address and port of HTTPS, where tls_cert is set; http.listen then leads there",
+    ),
+    key(
+        "http.tls_cert",
+        "",
+        "Certificate chain for HTTPS and TURN over TLS, a PEM file; read again when it changes and on SIGHUP",
+    ),
+    key("http.tls_key", "", "Its private key, a PEM file"),
+    key(
+        "http.hsts_days",
+        "365",
+        "Days for which browsers that came by HTTPS come by nothing else; 0: none",
+    ),
+    key(
         "http.trusted_proxies",
         "",
         "Networks whose X-Forwarded-* headers are believed, as CIDR",
@@ -70,12 +86,12 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "turn.tls_listen",
         "[::]:5349",
-        "Address and port of TURN over TLS, where tls_cert is set",
+        "Address and port of TURN over TLS, where there is a certificate",
     ),
     key(
         "turn.tls_cert",
         "",
-        "Certificate chain for TURN over TLS, a PEM file; read again on SIGHUP",
+        "Certificate chain for TURN over TLS alone, a PEM file; empty: that of HTTPS",
     ),
     key("turn.tls_key", "", "Its private key, a PEM file"),
     key(

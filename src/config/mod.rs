@@ -14,6 +14,7 @@ mod limits;
 mod oidc;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,7 @@ pub use files::{Files, TypePattern};
 pub use layers::{Flags, Settings};
 pub use limits::{Limits, Rates};
 pub use oidc::{Oidc, is_provider_url};
+pub use tls::{CertificateFiles, Https, TurnTls};
 
 /// A setting that cannot be used: one line that says which, what it was, and what would be right.
 #[derive(Debug, thiserror::Error)]
@@ -77,17 +79,46 @@ pub struct Config {
 impl Config {
     /// `public_url` or, without it, the one by which who sits at this machine reaches the server at `listen`.
     pub fn url_at(&self, listen: SocketAddr) -> String {
+        let (scheme, listen) = match &self.http.https {
+            Some(https) => ("https", https.listen),
+            None => ("http", listen),
+        };
         match &self.public_url {
             Some(url) => url.clone(),
-            None if listen.ip().is_unspecified() => format!("http://localhost:{}", listen.port()),
-            None => format!("http://{listen}"),
+            None if listen.ip().is_unspecified() => {
+                format!("{scheme}://localhost:{}", listen.port())
+            }
+            None => format!("{scheme}://{listen}"),
         }
+    }
+
+    /// What TURN is spoken over TLS with: the section of the settings that names it, and the files.
+    pub fn relay_certificate(&self) -> Option<(&'static str, &CertificateFiles)> {
+        let own = self.turn.tls.as_ref()?.certificate.as_ref();
+        let https = self.http.https.as_ref();
+        own.map(|files| ("turn", files))
+            .or(https.map(|https| ("http", &https.certificate)))
+    }
+
+    /// The port by which clients come over HTTPS; `None`: this server does not speak it.
+    pub fn https_port(&self) -> Option<u16> {
+        let https = self.http.https.as_ref()?;
+        let public = self.public_url.as_deref().and_then(|url| {
+            let authority = url.strip_prefix("https://")?;
+            match authority.strip_prefix(host_of(url))?.strip_prefix(':') {
+                Some(port) => port.parse().ok(),
+                None => Some(443),
+            }
+        });
+        Some(public.unwrap_or(https.listen.port()))
     }
 }
 
 #[derive(Debug, Clone)]
 pub struct Http {
     pub listen: SocketAddr,
+    /// `None`: all is served at `listen`, which otherwise leads here.
+    pub https: Option<Https>,
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_origins: AllowedOrigins,
     /// Whether `/metrics` is for everybody.
@@ -141,15 +172,6 @@ pub struct Turn {
     pub strict_expiry: bool,
     pub drain: Duration,
     pub credential_ttl: Duration,
-}
-
-/// TURN over TLS.
-#[derive(Debug, Clone)]
-pub struct TurnTls {
-    pub listen: SocketAddr,
-    /// PEM files.
-    pub cert: PathBuf,
-    pub key: PathBuf,
 }
 
 /// The address under which relayed traffic is reached from outside.

@@ -89,6 +89,8 @@ fn a_bad_value_names_key_value_origin_and_what_is_right() {
         ("http.allowed_origins", "https://app.example.org/path"),
         ("http.allowed_origins", "https://app.example.org,*"),
         ("http.metrics", "yes"),
+        ("http.tls_listen", "443"),
+        ("http.hsts_days", "1y"),
         ("turn.external_ip", "0.0.0.0"),
         ("turn.external_ip", "192.0.2.1/fd00::1"),
         ("turn.external_ip", "192.0.2.1,192.0.2.2"),
@@ -133,11 +135,32 @@ fn a_certificate_without_its_key_is_refused() {
     assert!(error.starts_with("turn.tls_cert = "), "{error}");
     let both = [("turn.tls_cert", "cert.pem"), ("turn.tls_key", "key.pem")];
     let tls = load(&both, &[], "").unwrap().turn.tls.unwrap();
-    assert_eq!(
-        (tls.listen.port(), tls.key),
-        (5349, PathBuf::from("key.pem"))
-    );
+    assert_eq!(tls.listen.port(), 5349);
+    assert_eq!(tls.certificate.unwrap().key, PathBuf::from("key.pem"));
     assert!(load(&[], &[], "").unwrap().turn.tls.is_none());
+}
+
+#[test]
+fn the_certificate_of_https_serves_the_relay_too() {
+    let both = [("http.tls_cert", "cert.pem"), ("http.tls_key", "key.pem")];
+    let config = load(&both, &[], "").unwrap();
+    assert!(config.turn.tls.as_ref().unwrap().certificate.is_none());
+    assert_eq!(config.https_port(), Some(443));
+    let url = config.url_at(config.http.listen);
+    assert_eq!(url, "https://localhost:443");
+    let port = |more: &[(&'static str, &'static str)]| {
+        load(&[&both[..], more].concat(), &[], "")
+            .unwrap()
+            .https_port()
+    };
+    let listen = ("http.tls_listen", "[::]:8443");
+    assert_eq!(port(&[listen]), Some(8443));
+    // Where the port is mapped, the world knows it by another number.
+    let public = |url| port(&[listen, ("public_url", url)]);
+    assert_eq!(public("https://chat.example.org"), Some(443));
+    assert_eq!(public("https://[2001:db8::1]:444"), Some(444));
+    assert_eq!(public("http://chat.example.org"), Some(8443));
+    assert_eq!(load(&[], &[], "").unwrap().https_port(), None);
 }
 
 #[test]

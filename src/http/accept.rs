@@ -1,5 +1,6 @@
 //! Accepts connections and speaks HTTP/1.1 on them; unlike axum's own loop it gives up on those that never finish
-//! a request's head or never read an answer, and on more than the machine can hold.
+//! a request's head or never read an answer, and on more than the machine can hold. What else comes over TLS is left
+//! to `tls`.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -7,36 +8,50 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
-use super::{Edge, client};
+use super::{Edge, client, tls};
 
-/// For the whole head of a request to come; also how long a connection may wait for its next request.
-const HEAD_WAIT: Duration = Duration::from_secs(15);
+/// For the whole head of a request to come, or for a handshake; also how long a connection may wait for its next request.
+pub(super) const HEAD_WAIT: Duration = Duration::from_secs(15);
 /// For the other side to take something of what waits for it.
-const WRITE_WAIT: Duration = Duration::from_secs(20);
+pub(super) const WRITE_WAIT: Duration = Duration::from_secs(20);
 /// Bytes of a request's head, and of answers that wait to be taken.
-const MAX_HEAD: usize = 32 * 1024;
+pub(super) const MAX_HEAD: usize = 32 * 1024;
 /// Before another try when the machine has no more to give, such as file descriptors.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// Between two complaints of that.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
+/// Where clients arrive.
+pub struct Listener {
+    pub socket: TcpListener,
+    /// `None`: they speak HTTP as it is.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// How a request came: put into its extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    pub peer: SocketAddr,
+    pub is_secure: bool,
+}
+
 /// Accepts until `stop` ends. A connection ends, after the request it is at, when the sender of `serving` is gone.
 pub async fn until(
     stop: impl Future<Output = ()>,
-    listener: TcpListener,
+    listener: Listener,
     edge: Arc<Edge>,
     serving: watch::Receiver<()>,
 ) {
@@ -47,7 +62,7 @@ pub async fn until(
         let accepted = tokio::select! {
             biased;
             () = &mut stop => return,
-            accepted = listener.accept() => accepted,
+            accepted = listener.socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -61,10 +76,24 @@ pub async fn until(
                 // Frames are small and wanted at once. Without it they are late, not wrong.
                 let _ = stream.set_nodelay(true);
                 let (router, serving) = (router.clone(), serving.clone());
-                tokio::spawn(async move {
-                    serve(stream, peer, router, serving).await;
-                    drop(seat);
-                });
+                match listener.tls.clone() {
+                    None => {
+                        let is_secure = false;
+                        let served = serve(stream, Way { peer, is_secure }, router, serving);
+                        tokio::spawn(async move {
+                            served.await;
+                            drop(seat);
+                        });
+                    }
+                    Some(config) => {
+                        let app = Arc::clone(&edge.app);
+                        let served = tls::serve(stream, peer, config, router, app, serving);
+                        tokio::spawn(async move {
+                            served.await;
+                            drop(seat);
+                        });
+                    }
+                }
             }
             Err(error) => {
                 if complained.is_none_or(|when| when.elapsed() >= COMPLAIN_EVERY) {
@@ -80,7 +109,7 @@ pub async fn until(
 /// Up to the end of the connection, or to its becoming a WebSocket.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    peer: SocketAddr,
+    way: Way,
     router: Router,
     mut serving: watch::Receiver<()>,
 ) {
@@ -88,7 +117,7 @@ pub(super) async fn serve(
     stream.set_write_timeout(Some(WRITE_WAIT));
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(way);
         service.call(request)
     });
     let connection = http1::Builder::new()
@@ -127,9 +156,12 @@ mod tests {
         let router = Router::new().route("/", get(|| async { "x".repeat(10_000) }));
         let (ours, theirs) = tokio::io::duplex(1024);
         let (still, serving) = watch::channel(());
-        let peer = (Ipv4Addr::LOCALHOST, 1).into();
+        let way = Way {
+            peer: (Ipv4Addr::LOCALHOST, 1).into(),
+            is_secure: false,
+        };
         let served = async move {
-            serve(theirs, peer, router, serving).await;
+            serve(theirs, way, router, serving).await;
             drop(still);
         };
         (ours, served)

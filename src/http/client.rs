@@ -1,14 +1,14 @@
 //! What a request tells of who asks: address, language, and the URL by which he reached us. Proxies are believed
 //! only when the administrator names them.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 
 use super::Edge;
+use super::accept::Way;
 use crate::i18n::Lang;
 
 /// What proxies add.
@@ -62,10 +62,19 @@ pub fn is_trusted(edge: &Edge, address: IpAddr) -> bool {
 
 /// Every connection comes with one; without, it would be a stranger.
 fn peer(parts: &Parts) -> IpAddr {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| {
-        peer.ip().to_canonical()
+    let way = parts.extensions.get::<Way>();
+    way.map_or(Ipv6Addr::UNSPECIFIED.into(), |way| {
+        way.peer.ip().to_canonical()
     })
+}
+
+/// Whether nobody on the way to us, or to the proxy that is believed, could read along.
+pub fn is_secure(edge: &Edge, parts: &Parts) -> bool {
+    parts
+        .extensions
+        .get::<Way>()
+        .is_some_and(|way| way.is_secure)
+        || forwarded(edge, parts, "x-forwarded-proto") == Some("https")
 }
 
 /// `scheme://host[:port]` of this server as its clients see it.
@@ -73,9 +82,9 @@ pub fn base_url(edge: &Edge, parts: &Parts) -> String {
     if let Some(url) = &edge.app.config.public_url {
         return url.clone();
     }
-    let scheme = match forwarded(edge, parts, "x-forwarded-proto") {
-        Some("https") => "https",
-        _ => "http",
+    let scheme = match is_secure(edge, parts) {
+        true => "https",
+        false => "http",
     };
     format!("{scheme}://{}", host(edge, parts))
 }

@@ -53,7 +53,10 @@ impl Control {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let nowhere = (Ipv6Addr::UNSPECIFIED, 0).into();
+                    let nowhere = accept::Way {
+                        peer: (Ipv6Addr::UNSPECIFIED, 0).into(),
+                        is_secure: false,
+                    };
                     let served = accept::serve(stream, nowhere, router.clone(), serving.clone());
                     tokio::spawn(served);
                 }

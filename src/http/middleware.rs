@@ -6,11 +6,13 @@ use axum::body::{HttpBody, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 
+use super::accept::Way;
 use super::error::{ApiError, Unwritten};
 use super::{Edge, client, openapi};
 use crate::app::RequestLabels;
+use crate::config::host_of;
 use crate::wire::urls;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; \
@@ -94,8 +96,48 @@ pub async fn share_with_origins(
     response
 }
 
-pub async fn set_headers(request: Request, next: Next) -> Response {
+/// Answered over HTTP as well: by what runs beside the server, and looks after it.
+const WITHOUT_TLS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// With HTTPS, all that comes otherwise is led there.
+pub async fn lead_to_https(
+    State(edge): State<std::sync::Arc<Edge>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(port) = edge.app.config.https_port() else {
+        return next.run(Request::from_parts(parts, body)).await;
+    };
+    if client::is_secure(&edge, &parts) || WITHOUT_TLS.contains(&parts.uri.path()) {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    let authority = client::host(&edge, &parts);
+    let host = match &edge.app.config.public_url {
+        Some(url) => host_of(url),
+        None => host_of(&authority),
+    };
+    let port = match port {
+        443 => String::new(),
+        port => format!(":{port}"),
+    };
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    // With the same method and body (RFC 9110 §15.4.9).
+    Redirect::permanent(&format!("https://{host}{port}{path}")).into_response()
+}
+
+pub async fn set_headers(
+    State(edge): State<std::sync::Arc<Edge>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
+    let way = request.extensions().get::<Way>();
+    let hsts = match &edge.app.config.http.https {
+        // RFC 6797 §7.2: over TLS alone.
+        Some(https) if way.is_some_and(|way| way.is_secure) => https.hsts.as_secs(),
+        _ => 0,
+    };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
@@ -107,6 +149,11 @@ pub async fn set_headers(request: Request, next: Next) -> Response {
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
+    }
+    if hsts > 0
+        && let Ok(value) = HeaderValue::try_from(format!("max-age={hsts}"))
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
     if is_api {
         headers

@@ -26,6 +26,7 @@ mod search;
 mod server;
 mod slack;
 mod socket;
+mod tls;
 mod web;
 
 use std::future::Future;
@@ -36,15 +37,18 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get};
-use tokio::net::TcpListener;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
 use crate::app::App;
+pub use accept::Listener;
 use connections::Connections;
 pub use control::{Control, FILE as CONTROL_FILE, RUNNING};
 pub use limit::Limits;
 use localize::Localizer;
 use openapi::{Routes, routes};
+pub use tls::config as tls_config;
 
 /// Bytes of a request's body, and of a frame: the longest message fits, each of its characters escaped as a pair.
 const MAX_BODY: usize = 128 * 1024;
@@ -71,7 +75,7 @@ type State = axum::extract::State<Arc<Edge>>;
 pub async fn serve(
     app: Arc<App>,
     limits: Arc<Limits>,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     control: Option<Control>,
     stop: impl Future<Output = ()>,
 ) {
@@ -90,7 +94,12 @@ pub async fn serve(
     let sweeping = tokio::spawn(limit::sweep(Arc::clone(&edge)));
     let controlled =
         control.map(|control| tokio::spawn(control.serve(Arc::clone(&edge), serving.clone())));
-    accept::until(stop, listener, edge, serving).await;
+    let stop = stop.shared();
+    let until =
+        |listener| accept::until(stop.clone(), listener, Arc::clone(&edge), serving.clone());
+    let accepting: Vec<_> = listeners.into_iter().map(until).collect();
+    drop((edge, serving));
+    join_all(accepting).await;
 
     sweeping.abort();
     if let Some(controlled) = controlled {
@@ -205,7 +214,14 @@ fn router(edge: Arc<Edge>) -> Router {
             Arc::clone(&edge),
             middleware::share_with_origins,
         ))
-        .layer(from_fn(middleware::set_headers))
+        .layer(from_fn_with_state(
+            Arc::clone(&edge),
+            middleware::lead_to_https,
+        ))
+        .layer(from_fn_with_state(
+            Arc::clone(&edge),
+            middleware::set_headers,
+        ))
         .layer(from_fn_with_state(Arc::clone(&edge), middleware::observe))
         .with_state(edge)
 }

@@ -48,10 +48,15 @@ impl<'a> RelayJson<'a> {
             uris = ["udp", "tcp"]
                 .map(|transport| format!("turn:{host}:{port}?transport={transport}"))
                 .to_vec();
-            if let Some(tls) = &config.turn.tls {
-                let port = tls.listen.port();
-                uris.push(format!("turns:{host}:{port}?transport=tcp"));
-            }
+            // The port of the web is open where no other is.
+            let https = config.https_port();
+            let own = config.turn.tls.as_ref().map(|tls| tls.listen.port());
+            uris.extend(
+                [https, own]
+                    .iter()
+                    .flatten()
+                    .map(|port| format!("turns:{host}:{port}?transport=tcp")),
+            );
             ice_servers.push(stun(vec![format!("stun:{host}:{port}")]));
             ice_servers.push(IceServer {
                 urls: uris.clone(),

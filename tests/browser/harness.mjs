@@ -202,9 +202,10 @@ export class Server {
   }
 }
 
-export function launch(more = []) {
+export function launch(more = [], options = {}) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    ...options,
     args: [
       "--headless=new",
       "--no-sandbox",

@@ -24,6 +24,7 @@ mod export;
 mod files;
 mod foreign;
 mod full_disk;
+mod https;
 mod invitations;
 mod librice;
 mod limits;

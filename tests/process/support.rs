@@ -272,7 +272,7 @@ fn launch(
         ),
     };
     let url = first.split_whitespace().last().unwrap().to_owned();
-    assert!(url.starts_with("http://127.0.0.1:"), "{first}");
+    assert!(url.contains("://127.0.0.1:"), "{first}");
     (child, lines, url)
 }
 

@@ -31,6 +31,8 @@ const WAIT: Duration = Duration::from_secs(5);
 
 /// That of the relay, from the files of the settings.
 pub struct OwnCertificate {
+    /// Of the settings.
+    pub section: &'static str,
     pub certificate: Arc<Certificate>,
     pub chain: Vec<CertificateDer<'static>>,
 }
@@ -39,7 +41,7 @@ pub fn of_relay(config: &Config, report: &mut Report) -> Result<Option<OwnCertif
     if !config.turn.enabled {
         return Ok(None);
     }
-    let Some(tls) = &config.turn.tls else {
+    let Some((section, tls)) = config.relay_certificate() else {
         report.unknown(CHECK, "certificate_none", &[])?;
         return Ok(None);
     };
@@ -50,23 +52,27 @@ pub fn of_relay(config: &Config, report: &mut Report) -> Result<Option<OwnCertif
                 file: tls.cert.clone(),
                 why: why.to_string(),
             })?;
-        Ok(OwnCertificate { certificate, chain })
+        Ok(OwnCertificate {
+            section,
+            certificate,
+            chain,
+        })
     });
     match loaded {
         Ok(own) => {
             let host = config.public_url.as_deref().map(host_of);
-            judge("turn.tls_cert", &own.chain, host, report)?;
+            judge(&format!("{section}.tls_cert"), &own.chain, host, report)?;
             Ok(Some(own))
         }
         Err(CertificateError::Unusable(rustls::Error::InconsistentKeys(_))) => {
-            report.wrong(CHECK, "certificate_mismatch", &[])?;
+            report.wrong(CHECK, "certificate_mismatch", &[("section", section)])?;
             Ok(None)
         }
         Err(error) => {
             report.wrong(
                 CHECK,
                 "certificate_unusable",
-                &[("error", &error.to_string())],
+                &[("error", &*error.to_string()), ("section", section)],
             )?;
             Ok(None)
         }
@@ -113,7 +119,13 @@ fn judge(
 ) -> Outcome {
     let unusable = |error: rustls::Error, report: &mut Report| {
         let error = format!("{what}: {error}");
-        report.wrong(CHECK, "certificate_unusable", &[("error", &error)])
+        let section = if what.starts_with("turn.") {
+            "turn"
+        } else {
+            "http"
+        };
+        let values = [("error", &*error), ("section", section)];
+        report.wrong(CHECK, "certificate_unusable", &values)
     };
     let Some((end, above)) = chain.split_first() else {
         return unusable(rustls::Error::NoCertificatesPresented, report);

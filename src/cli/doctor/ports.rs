@@ -88,11 +88,22 @@ pub async fn free(
     certificate: Option<&OwnCertificate>,
     report: &mut Report,
 ) -> Result<Option<Relay>, Failure> {
-    let address = config.http.listen;
-    let http = serve::bind(address);
-    match http {
-        Ok(_) => port_right("http.listen", address, report)?,
-        Err(why) => port_wrong("http.listen", address, "TCP", &why, report)?,
+    let https = config.http.https.as_ref().map(|https| https.listen);
+    let web = [
+        ("http.listen", Some(config.http.listen)),
+        ("http.tls_listen", https),
+    ];
+    // Held until all have been tried, as the server would.
+    let mut held = Vec::new();
+    for (key, address) in web {
+        let Some(address) = address else { continue };
+        match serve::bind(address) {
+            Ok(listener) => {
+                held.push(listener);
+                port_right(key, address, report)?;
+            }
+            Err(why) => port_wrong(key, address, "TCP", &why, report)?,
+        }
     }
     let certificate = certificate.map(|own| &own.certificate);
     let listeners = match serve::bind_relay(&mut config, certificate) {

@@ -25,7 +25,8 @@ pub async fn look(
     let shown = recorder.take();
     match (certificate, shown.first()) {
         (Some(own), Some(shown)) if own.chain.first() != Some(shown) => {
-            report.wrong("certificate", "certificate_old", &[])
+            let values = [("section", own.section)];
+            report.wrong("certificate", "certificate_old", &values)
         }
         _ => Ok(()),
     }

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::server::ResolvesServerCert;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::tls::Certificate;
+use super::tls;
 
 /// Kernel buffers of the UDP sockets that all clients share, in bytes; the kernel caps it at `rmem_max`.
 pub const UDP_BUFFER: usize = 4 << 20;
@@ -102,14 +103,14 @@ impl Listeners {
     pub fn with_tls(
         mut self,
         mut address: SocketAddr,
-        certificate: &Arc<Certificate>,
+        certificate: &Arc<impl ResolvesServerCert + 'static>,
     ) -> Result<Self, BindError> {
         let failed = |source| BindError {
             address,
             transport: Kind::Tls.name(),
             source,
         };
-        let config = certificate.server_config();
+        let config = tls::server_config(Arc::clone(certificate) as _);
         let config = config.map_err(|why| failed(io::Error::other(why)))?;
         if address.port() == 0 {
             let ip = families(address)

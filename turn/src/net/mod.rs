@@ -17,22 +17,26 @@ mod worker;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
+use rustls::ServerConnection;
 
 use crate::auth::{Authenticator, Owner};
 use crate::policy::PeerPolicy;
-use crate::server::{AllocationInfo, Common, Config, Limits, RelayAddress, Usage, Which};
+use crate::server::{
+    AllocationInfo, Common, Config, FiveTuple, Limits, RelayAddress, Transport, Usage, Which,
+};
 use crate::stats::Stats;
 
 pub use listen::{BindError, Listeners, MAX_WORKERS, UDP_BUFFER};
 use mail::{Letter, Post};
+use stream::Connection;
 pub use stream::{NotTurn, message_len};
 pub use sys::{clock_is_synchronized, give_memory_back, raise_file_limit, sends_segments};
 
@@ -45,6 +49,8 @@ pub struct Relay {
     common: Arc<Common>,
     address: SocketAddr,
     tls_address: Option<SocketAddr>,
+    /// Streams that were accepted elsewhere; they go to all workers in turn.
+    adopted: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -82,6 +88,7 @@ impl Relay {
             common: Arc::clone(&common),
             address,
             tls_address: listeners.tls_address(),
+            adopted: AtomicUsize::new(0),
         };
         let tls = listeners.tls.map(|(_, config)| config);
         let all = listeners.workers.into_iter().zip(polls);
@@ -120,6 +127,31 @@ impl Relay {
     /// From where it relays.
     pub fn relay_addresses(&self) -> &[RelayAddress] {
         &self.common.config().relay
+    }
+
+    /// Serves, from now on, a client over TLS that somebody else has accepted and shaken hands with: a port that the relay
+    /// shares with others. What has come of it and has not been read counts. `client` is its address as it would see it.
+    ///
+    /// Fails when the socket does, or a worker has more to do than it can; the stream is closed then.
+    pub fn adopt(
+        &self,
+        socket: TcpStream,
+        tls: ServerConnection,
+        client: SocketAddr,
+    ) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        // A listener of both families shows those of IPv4 in IPv6's clothes.
+        let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
+        let tuple = FiveTuple {
+            transport: Transport::Tls,
+            client: canonical(client),
+            server: canonical(socket.local_addr()?),
+        };
+        let stream = Connection::adopted(mio::net::TcpStream::from_std(socket), tls, tuple);
+        let turn = self.adopted.fetch_add(1, Ordering::Relaxed);
+        let worker = turn.checked_rem(self.workers.len()).unwrap_or(0);
+        let sent = self.post.send(worker, Letter::Stream(Box::new(stream)));
+        sent.map_err(|_| io::Error::other("the relay takes no more streams"))
     }
 
     /// Has each worker ask [`Authenticator::permits`] about the owners of its allocations and end those that are

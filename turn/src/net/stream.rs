@@ -4,6 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use mio::net::TcpStream;
+use rustls::ServerConnection;
 
 use super::tls::{Link, Room};
 use crate::server::FiveTuple;
@@ -106,6 +107,14 @@ impl Connection {
             blocked: false,
             dirty: false,
         }
+    }
+
+    /// One whose handshake somebody else has done.
+    pub fn adopted(socket: TcpStream, tls: ServerConnection, tuple: FiveTuple) -> Self {
+        let (link, brought) = Link::adopted(socket, tls);
+        let mut connection = Connection::new(link, tuple, Instant::now());
+        connection.hold(&brought);
+        connection
     }
 
     pub fn socket(&mut self) -> &mut TcpStream {

@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection};
 
 /// Protocols that a client may name in its handshake (RFC 7443 §3); it need not.
-const ALPN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
+pub const ALPN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 /// Bytes that are read without any of what they carry having come out: more than a handshake and the largest record.
 /// `rustls` alone would hold 64 KiB of a handshake message that is never finished, and there may be thousands.
 const MAX_UNREAD: usize = 24 << 10;
@@ -62,15 +62,22 @@ impl Certificate {
         Ok(())
     }
 
-    pub(super) fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Arc::new(config))
+    /// The files: the chain, and the key.
+    pub fn files(&self) -> [&Path; 2] {
+        [&self.chain, &self.key]
     }
+}
+
+pub(super) fn server_config(
+    certificate: Arc<dyn ResolvesServerCert>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
 }
 
 impl fmt::Debug for Certificate {
@@ -172,13 +179,27 @@ enum Over {
 
 impl Link {
     pub fn tls(socket: TcpStream, config: &Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        Ok(Link::Tls(Box::new(TlsStream {
+        let connection = ServerConnection::new(Arc::clone(config))?;
+        Ok(Self::over(socket, connection))
+    }
+
+    fn over(socket: TcpStream, connection: ServerConnection) -> Self {
+        Link::Tls(Box::new(TlsStream {
             socket,
-            connection: ServerConnection::new(Arc::clone(config))?,
+            connection,
             unread: 0,
+            // Where a record has come in part this is wrong, and more is moved than need be.
             missing: 0,
             over: None,
-        })))
+        }))
+    }
+
+    /// One whose handshake somebody else has done, and what has come since: no more than `rustls` keeps, some 32 KiB.
+    pub fn adopted(socket: TcpStream, mut connection: ServerConnection) -> (Self, Vec<u8>) {
+        let mut brought = Vec::new();
+        // It ends because there is no more for now; an end of the stream shows at the next read.
+        let _ = connection.reader().read_to_end(&mut brought);
+        (Self::over(socket, connection), brought)
     }
 
     pub fn socket(&mut self) -> &mut TcpStream {
