@@ -1,17 +1,31 @@
-//! What administrators see and change of all users and rooms, here, by the command line or by the API.
+//! What administrators see and change of all users and rooms, and see of the server's settings, here, by the command line or
+//! by the API.
 
 use moznods_storage::{
     Account, AccountChange, AuditTarget, LastAdmin, Listing, Page, RoomAccount, RoomId, User,
     UserId,
 };
 use serde_json::json;
+use std::sync::PoisonError;
 
 use super::audit::{Action, Actor};
 use super::bots::person;
 use super::directory::checked_search;
 use super::{App, Refusal, Result};
+use crate::config::Settings;
 
 impl App {
+    /// As they were written; none, where no server runs.
+    pub fn settings_in_force(&self) -> Settings {
+        let settings = self.settings.lock();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// To be told of the settings that the server began with, and of what it has taken over since.
+    pub fn put_in_force(&self, settings: Settings) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
     pub async fn users(&self) -> Result<Vec<User>> {
         Ok(self.store.users().await?)
     }

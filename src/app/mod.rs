@@ -36,6 +36,7 @@ mod search;
 mod sockets;
 mod typing;
 mod usage;
+mod warnings;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -50,7 +51,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use moznods_turn::net::Relay;
 
-use crate::config::{Config, Registration, Secret};
+use crate::config::{Config, Registration, Secret, Settings};
 use crate::outbound::Outbound;
 use crate::wire::{self, WireFrames};
 
@@ -77,6 +78,7 @@ pub use rooms::{RoomSeen, WantedRoom};
 pub use search::Sought;
 pub use sockets::{Missing, Socket, SocketRefusal};
 pub use usage::UsageSeen;
+pub use warnings::{Warning, keep_warnings, warnings};
 
 use accounts::Oidc;
 use files::Files;
@@ -118,6 +120,8 @@ pub struct App {
     files: Files,
     searching: tokio::sync::Semaphore,
     room_limits: Mutex<RoomLimits>,
+    /// Those in force, of a server that runs.
+    settings: Mutex<Settings>,
     /// One at a time gathers and writes what is used, so that whoever has done it knows all up to then.
     using: tokio::sync::Mutex<()>,
 }
@@ -175,6 +179,7 @@ impl App {
             files,
             searching: tokio::sync::Semaphore::new(search::AT_ONCE),
             room_limits: Mutex::new(room_limits),
+            settings: Mutex::default(),
             using: tokio::sync::Mutex::default(),
         });
         app.count_push_subscriptions().await?;

@@ -12,10 +12,12 @@ use moznods_turn::net::{BindError, Listeners, Relay};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use super::{Failure, Outcome, say};
-use crate::app::App;
+use crate::app::{App, keep_warnings};
 use crate::certificates::Certificates;
 use crate::config::{Config, ConfigError, Flags, Log, LogFormat, Settings, Turn};
 use crate::http::{self, Control, Limits, Listener};
@@ -51,6 +53,7 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         })
         .ok();
     let app = App::open(config, Arc::new(store)).await?;
+    app.put_in_force(settings.clone());
     app.start_background().await;
     if let Some(listeners) = relay_listeners {
         relay::start(&app, listeners).await?;
@@ -167,6 +170,7 @@ fn reload_settings(
     relay::reload(app, &config);
     limits.change(config.limits.rates);
     app.set_room_limits(&config.limits);
+    app.put_in_force(started.reloaded(&settings));
     tracing::info!("the settings have been read again");
     Ok(())
 }
@@ -283,11 +287,13 @@ async fn ended(relay: &Relay) {
 }
 
 fn start_logging(log: &Log) {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&log.level))
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Human => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    let written = fmt::layer().with_writer(std::io::stderr);
+    let written = match log.format {
+        LogFormat::Human => written.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => written.json().boxed(),
+    };
+    registry()
+        .with(written.with_filter(EnvFilter::new(&log.level)))
+        .with(keep_warnings())
+        .init();
 }

@@ -78,8 +78,22 @@ struct Raw {
 }
 
 /// All values as written, by path; what [`Config`](super::Config) is parsed from and `config print` shows.
+#[derive(Clone, Default)]
 pub struct Settings {
     raw: BTreeMap<&'static str, Raw>,
+}
+
+/// A setting for those who may see all of them but the secrets.
+pub struct Setting<'a> {
+    /// `section.name`, or `name` for those above all sections.
+    pub key: &'static str,
+    /// As it was written; `None`: it is a secret.
+    pub value: Option<&'a str>,
+    pub is_set: bool,
+    /// The flag, the variable or the file that says so, or `default`.
+    pub origin: &'a str,
+    /// Whether a running server takes over another value on SIGHUP.
+    pub is_reloaded: bool,
 }
 
 impl Settings {
@@ -158,29 +172,51 @@ impl Settings {
             .collect()
     }
 
+    /// These, with what a running server takes over of `newer`.
+    pub fn reloaded(&self, newer: &Settings) -> Settings {
+        let mut raw = self.raw.clone();
+        for key in KEYS.iter().filter(|key| key.reloaded) {
+            if let Some(newer) = newer.raw.get(key.path) {
+                raw.insert(key.path, newer.clone());
+            }
+        }
+        Settings { raw }
+    }
+
+    /// All of them, those of a section together.
+    pub fn all(&self) -> impl Iterator<Item = Setting<'_>> {
+        KEYS.iter().filter_map(|key| {
+            let Raw { text, origin } = self.raw.get(key.path)?;
+            Some(Setting {
+                key: key.path,
+                value: (!key.secret).then_some(text.as_str()),
+                is_set: !text.is_empty(),
+                origin,
+                is_reloaded: key.reloaded,
+            })
+        })
+    }
+
     /// The settings in force as a `moznods.toml`, each with its origin; secrets are left out.
     pub fn print(&self) -> String {
         let mut out = String::new();
         let mut section = "";
-        for key in KEYS {
-            let (head, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        for setting in self.all() {
+            let (head, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
             if head != section {
                 out.push_str(&format!("\n[{head}]\n"));
                 section = head;
             }
-            let Some(Raw { text, origin }) = self.raw.get(key.path) else {
-                continue;
-            };
-            if key.secret {
-                let state = if text.is_empty() {
-                    "not set"
-                } else {
-                    "set, not shown"
+            let origin = setting.origin;
+            let Some(text) = setting.value else {
+                let state = match setting.is_set {
+                    true => "set, not shown",
+                    false => "not set",
                 };
                 out.push_str(&format!("# {name}: {state} ({origin})\n"));
                 continue;
-            }
-            let value = toml::Value::String(text.clone());
+            };
+            let value = toml::Value::String(text.to_owned());
             out.push_str(&format!("{name} = {value}  # {origin}\n"));
         }
         out

@@ -27,7 +27,7 @@ use ipnet::IpNet;
 pub use alternate::Alternate;
 pub use audit::Audit;
 pub use files::{Files, TypePattern};
-pub use layers::{Flags, Settings};
+pub use layers::{Flags, Setting, Settings};
 pub use limits::{Limits, Rates};
 pub use oidc::{Oidc, is_provider_url};
 pub use tls::{CertificateFiles, Https, TurnTls};

@@ -23,8 +23,8 @@ pub use objects::{
     DeviceJson, ExportJson, FileJson, FoundJson, HookJson, HookUrlJson, InvitationJson,
     ListedInvitationJson, LoginJson, MeJson, MessageJson, NewBotJson, NewHookJson, OidcLinkJson,
     OwnUserJson, ParticipantJson, PinJson, PreviewJson, PublicRoomJson, PushSettingsJson,
-    PushSubscriptionJson, RecoveryCodesJson, ResetLinkJson, RoomAccountJson, RoomJson, TokenJson,
-    TotpSetupJson, UserJson, WindowJson, hook_url, levels,
+    PushSubscriptionJson, RecoveryCodesJson, ResetLinkJson, RoomAccountJson, RoomJson, SettingJson,
+    TokenJson, TotpSetupJson, UserJson, WarningJson, WindowJson, hook_url, levels,
 };
 pub use relay::{
     AllocationJson, RelayDeviceJson, RelayJson, RelaySecretJson, RelaySecretTextJson, UsageJson,

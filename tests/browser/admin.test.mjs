@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { launch, PASSWORD, Person, Server, until } from "./harness.mjs";
+import { trouble } from "./tour.mjs";
 
 /** In the page: an allocation at the relay, as a call makes one, kept until the page goes. */
 async function allocate(token) {
@@ -158,6 +159,28 @@ describe("an administrator", () => {
     await choose("End the secret");
     await dialog.getByRole("button", { name: "End the secret" }).click();
     await program.waitFor({ state: "detached" });
+  });
+
+  it("looks up the settings in force, and what the log warns of", async () => {
+    const { page } = anna;
+    const setting = (key) => page.locator(`[data-setting="${key}"]`);
+    await page.getByRole("link", { name: "Settings", exact: true }).last().click();
+    await setting("turn.external_ip").getByText("127.0.0.1").waitFor();
+    await setting("turn.external_ip").getByText("by --turn-external-ip").waitFor();
+    await setting("turn.mobility").getByText("by default").waitFor();
+    await setting("turn.allow_peers").getByText("read again on SIGHUP").waitFor();
+    await setting("accounts.invite_code").getByText("not set").waitFor();
+    await page.getByRole("button", { name: "Changed" }).click();
+    await setting("turn.mobility").waitFor({ state: "detached" });
+    await page.getByLabel("Find a setting").fill("public_url");
+    await setting("turn.external_ip").waitFor({ state: "detached" });
+    await setting("public_url").getByText(server.origin).waitFor();
+
+    await page.getByRole("link", { name: "Warnings" }).click();
+    await page.getByText("Nothing to complain of").waitFor();
+    await trouble(server, anna);
+    await page.getByRole("button", { name: "Look again" }).click();
+    await page.locator("[data-level=warn]", { hasText: "settings=audit.keep_days" }).waitFor();
   });
 
   it("reads in the journal what was done", async () => {

@@ -1,6 +1,8 @@
 // A place with people and things in it, and the way to each of its screens: for those that look at all of them.
 
-import { PASSWORD, Person } from "./harness.mjs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { PASSWORD, Person, until } from "./harness.mjs";
 
 const LONG =
   "A room whose name is so long that no list and no heading in the world could ever show all of it at once";
@@ -37,6 +39,16 @@ async function upload(person, name, type, bytes) {
   });
   if (!answer.ok) throw new Error(`${name}: ${answer.status} ${await answer.text()}`);
   return answer.json();
+}
+
+/** Has the server warn of something, as it does when settings change that wait for its next start. */
+export async function trouble(server, admin) {
+  await writeFile(join(server.dataDir, "moznods.toml"), "[audit]\nkeep_days = 30\n");
+  server.process.kill("SIGHUP");
+  await until("the server warns", async () => {
+    const value = await admin.ask("GET", "/api/admin/warnings/");
+    return { done: value.length > 0, value };
+  });
 }
 
 /** Anna, who administers, and Boris; rooms, messages of all kinds, an invitation. */
@@ -95,6 +107,7 @@ export async function settle(browser, server) {
   await anna.ask("POST", "/api/bots/", { username: "weather", display_name: "Weather of the week" });
   const { bot } = await anna.ask("POST", "/api/bots/", { username: "old-bot" });
   await anna.ask("DELETE", `/api/bots/${bot.id}/token/`);
+  await trouble(server, anna);
   const programs = "/api/admin/relay/secrets/";
   await anna.ask("POST", programs, { name: "matrix" });
   await anna.ask("POST", programs, { name: "cloud", max_allocations: 50, max_bytes_per_month: 2 ** 40 });
@@ -253,6 +266,8 @@ export function screens({ family, invitation }) {
     },
     { name: "usage", open: go("#/admin/usage"), ready: ".panel .empty" },
     { name: "audit", open: go("#/admin/audit"), ready: ".panel .empty, .found .row, .form-error" },
+    { name: "server-settings", open: go("#/admin/settings"), ready: "[data-setting]" },
+    { name: "warnings", open: go("#/admin/warnings"), ready: ".found .row" },
     { name: "gone", open: go("#/room/999999"), ready: ".empty" },
   ];
 }

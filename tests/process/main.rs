@@ -51,6 +51,7 @@ mod rooms;
 mod schemathesis;
 mod search;
 mod server;
+mod server_state;
 mod startup;
 mod support;
 mod surface;

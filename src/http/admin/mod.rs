@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod secrets;
+mod state;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
@@ -33,6 +34,7 @@ pub fn routes() -> Routes {
     .into_iter()
     .chain(accounts::routes())
     .chain(secrets::routes())
+    .chain(state::routes())
     .collect()
 }
 

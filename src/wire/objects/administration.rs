@@ -1,11 +1,14 @@
-//! Users and rooms as administrators see them.
+//! Users, rooms and the server itself as administrators see them.
 
 use moznods_storage::{Account, RoomAccount, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::Object;
 
 use super::users::UserJson;
-use super::{rfc3339, rfc3339_or_null};
+use super::{one_of, rfc3339, rfc3339_or_null};
+use crate::app::Warning;
+use crate::config::Setting;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Account)]
@@ -76,6 +79,68 @@ impl<'a> From<&'a RoomAccount> for RoomAccountJson<'a> {
             file_bytes: account.file_bytes,
             created_at: room.created_at,
             last_message_at: account.last_message_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Setting)]
+pub struct SettingJson<'a> {
+    /// `section.name`, or `name`.
+    key: &'a str,
+    /// As it was written; `null`: it is a secret.
+    #[schema(required = true)]
+    value: Option<&'a str>,
+    is_secret: bool,
+    /// Whether there is anything.
+    is_set: bool,
+    /// The flag, the variable or the file that says so, or `default`.
+    origin: &'a str,
+    /// Whether the running server takes over another value on SIGHUP.
+    is_reloaded: bool,
+}
+
+impl<'a> From<Setting<'a>> for SettingJson<'a> {
+    fn from(setting: Setting<'a>) -> Self {
+        SettingJson {
+            key: setting.key,
+            value: setting.value,
+            is_secret: setting.value.is_none(),
+            is_set: setting.is_set,
+            origin: setting.origin,
+            is_reloaded: setting.is_reloaded,
+        }
+    }
+}
+
+/// What the log says that somebody should know.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Warning)]
+pub struct WarningJson<'a> {
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    #[schema(schema_with = severities)]
+    level: &'static str,
+    /// The part of the program that says so.
+    target: &'a str,
+    text: &'a str,
+}
+
+const WARN: &str = "warn";
+const ERROR: &str = "error";
+
+fn severities() -> Object {
+    one_of([WARN, ERROR])
+}
+
+impl<'a> From<&'a Warning> for WarningJson<'a> {
+    fn from(warning: &'a Warning) -> Self {
+        WarningJson {
+            at: warning.at,
+            level: if warning.is_error { ERROR } else { WARN },
+            target: warning.target,
+            text: &warning.text,
         }
     }
 }

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use utoipa::openapi::{Object, ObjectBuilder, Type};
 
-pub use administration::{AccountJson, RoomAccountJson};
+pub use administration::{AccountJson, RoomAccountJson, SettingJson, WarningJson};
 pub use audit::{AuditEntryJson, AuditLogJson};
 pub use bots::{BotJson, NewBotJson, TokenJson};
 pub use calls::CallStateJson;

@@ -29,11 +29,13 @@ import type {
   RoomParticipant,
   ServerConfig,
   Session,
+  Setting,
   StoredFile,
   TotpSetup,
   TurnCredentials,
   User,
   UserAccount,
+  Warning,
   Window,
 } from "./types";
 
@@ -332,6 +334,8 @@ export function createApi(access: Access) {
       }),
     revokeRelaySecret: (name: string) =>
       request<void>("DELETE", `/api/admin/relay/secrets/${encodeURIComponent(name)}/`),
+    settings: () => request<Setting[]>("GET", "/api/admin/settings/"),
+    warnings: () => request<Warning[]>("GET", "/api/admin/warnings/"),
     audit: (before?: number) =>
       request<{ results: AuditEntry[]; has_more_before: boolean }>(
         "GET",

@@ -282,6 +282,27 @@ export interface RelaySecretText {
   secret: string;
 }
 
+/** A setting of the server, as it is in force. */
+export interface Setting {
+  /** `section.name`, or `name`. */
+  key: string;
+  /** `null`: it is a secret. */
+  value: string | null;
+  is_secret: boolean;
+  is_set: boolean;
+  /** The flag, the variable or the file that says so, or `default`. */
+  origin: string;
+  is_reloaded: boolean;
+}
+
+/** What the server's log says that somebody should know. */
+export interface Warning {
+  at: string;
+  level: "warn" | "error";
+  target: string;
+  text: string;
+}
+
 /** Somebody or something, as it was called then. */
 interface Named {
   kind: string;

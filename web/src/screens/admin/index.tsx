@@ -1,5 +1,5 @@
-// What administrators see and do: users, rooms, the relay as it runs, what it carried, the
-// programs that share it, and what was done over others.
+// What administrators see and do: users, rooms, the relay as it runs, what it carried, the programs that share it, what was done
+// over others, how the server is set up, and what it warns of.
 
 import type { JSX } from "preact";
 import { type Key, t } from "../../i18n";
@@ -8,8 +8,10 @@ import { Audit } from "./audit";
 import { Programs } from "./programs";
 import { Relay } from "./relay";
 import { Rooms } from "./rooms";
+import { Settings } from "./settings";
 import { Usage } from "./usage";
 import { Users } from "./users";
+import { Warnings } from "./warnings";
 
 const PARTS: Record<string, { text: Key; Screen: () => JSX.Element }> = {
   "": { text: "users", Screen: Users },
@@ -18,6 +20,8 @@ const PARTS: Record<string, { text: Key; Screen: () => JSX.Element }> = {
   programs: { text: "programs", Screen: Programs },
   usage: { text: "usage", Screen: Usage },
   audit: { text: "audit", Screen: Audit },
+  settings: { text: "settings", Screen: Settings },
+  warnings: { text: "warnings", Screen: Warnings },
 };
 
 export function AdminScreen({ part }: { part: string }): JSX.Element {
