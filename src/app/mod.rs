@@ -72,7 +72,7 @@ pub use messages::Draft;
 pub use metrics::{Limited, Metrics, RateLimited, RequestLabels};
 pub use push::AskedSubscription;
 pub use relay::RelayCredential;
-pub use relay_devices::DeviceError;
+pub use relay_devices::{DeviceError, check_relay_device};
 pub use relay_secrets::SecretError;
 pub use rooms::{RoomSeen, WantedRoom};
 pub use search::Sought;

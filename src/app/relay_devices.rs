@@ -56,6 +56,18 @@ fn is_name(name: &str) -> bool {
         && !name.chars().all(|c| c.is_ascii_digit())
 }
 
+/// Whether a device may be called so and have this password.
+pub fn check_relay_device(name: &str, password: &str) -> Result<(), DeviceError> {
+    let printable = |c: char| c == ' ' || c.is_ascii_graphic();
+    match () {
+        () if !is_name(name) => Err(DeviceError::BadName),
+        () if !PASSWORD.contains(&password.len()) || !password.chars().all(printable) => {
+            Err(DeviceError::BadPassword)
+        }
+        () => Ok(()),
+    }
+}
+
 impl App {
     /// The password is made when none is given.
     pub async fn add_relay_device(
@@ -64,17 +76,11 @@ impl App {
         name: &str,
         password: Option<String>,
     ) -> Result<Secret, DeviceError> {
-        if !is_name(name) {
-            return Err(DeviceError::BadName);
-        }
         let password = match password {
             Some(password) => password,
             None => random_text::<18>()?,
         };
-        let printable = |c: char| c == ' ' || c.is_ascii_graphic();
-        if !PASSWORD.contains(&password.len()) || !password.chars().all(printable) {
-            return Err(DeviceError::BadPassword);
-        }
+        check_relay_device(name, &password)?;
         let realm = &self.config.turn.realm;
         let key = |algorithm| {
             let key = Key::new(algorithm, name, realm, &password);

@@ -65,16 +65,30 @@ impl App {
         max_allocations: Option<u32>,
         max_bytes_per_month: Option<i64>,
     ) -> Result<Secret, SecretError> {
+        let secret = Secret::new(random_text::<32>()?);
+        self.keep_relay_secret(by, name, &secret, max_allocations, max_bytes_per_month)
+            .await?;
+        Ok(secret)
+    }
+
+    /// As [`Self::add_relay_secret`], of one that programs have already.
+    pub async fn keep_relay_secret(
+        &self,
+        by: Actor<'_>,
+        name: &str,
+        secret: &Secret,
+        max_allocations: Option<u32>,
+        max_bytes_per_month: Option<i64>,
+    ) -> Result<(), SecretError> {
         let right = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         // "." and ".." are no names in a path.
         let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
         if !begins || name.len() > NAME_MAX || !name.chars().all(right) {
             return Err(SecretError::BadName);
         }
-        let secret = random_text::<32>()?;
         let new = NewRelaySecret {
             name: name.to_owned(),
-            secret: SecretText(secret.clone()),
+            secret: SecretText(secret.expose().to_owned()),
             max_allocations,
             max_bytes_per_month,
             created_at: now(),
@@ -86,8 +100,7 @@ impl App {
         let target = AuditTarget::RelaySecret(name.to_owned());
         let store = self.noting(by, Action::RelaySecretAdd, target, details);
         store.add_relay_secret(new).await?;
-        self.refresh_relay_secrets().await?;
-        Ok(Secret::new(secret))
+        Ok(self.refresh_relay_secrets().await?)
     }
 
     /// By name.

@@ -6,6 +6,7 @@ mod bench;
 mod control;
 mod data;
 mod doctor;
+mod import;
 mod output;
 mod room;
 mod serve;
@@ -59,6 +60,9 @@ enum Command {
     Check(data::Check),
     /// Look for what is wrong, beside a running server or before one is started, and say what to do
     Doctor(doctor::Doctor),
+    /// Take over what another program was set up with
+    #[command(subcommand)]
+    Import(import::Command),
     /// Measure what this machine carries
     #[command(subcommand)]
     Bench(bench::Command),
@@ -121,6 +125,8 @@ enum Failure {
     Storage(#[from] StorageError),
     #[error("{0}")]
     Backup(#[from] BackupError),
+    #[error("{}: {why}; expected a file that can be read", file.display())]
+    Unreadable { file: PathBuf, why: std::io::Error },
     #[error("{}: it is there already; expected another name, or --force", .0.display())]
     FileExists(PathBuf),
     #[error("{}: it is no plain file; expected the name of one, or - for the standard output", .0.display())]
@@ -209,9 +215,11 @@ fn bad_usage(error: &clap::Error) -> ExitCode {
 }
 
 fn execute(cli: Cli) -> Outcome {
-    if let Command::Doctor(doctor) = &cli.command {
-        return doctor.run(&cli.flags);
-    }
+    let cli = match cli.command {
+        Command::Doctor(doctor) => return doctor.run(&cli.flags),
+        Command::Import(import) => return import.run(&cli.flags),
+        command => Cli { command, ..cli },
+    };
     let settings = Settings::collect(&cli.flags)?;
     let config = Config::check(&settings)?;
     match &cli.command {
@@ -236,7 +244,11 @@ fn execute(cli: Cli) -> Outcome {
             outcome
         }
         // Done already.
-        Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Doctor(_) => Ok(()),
+        Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Check(_)
+        | Command::Doctor(_)
+        | Command::Import(_) => Ok(()),
         Command::Config(ConfigCommand::Check) => say("The settings can be used."),
         Command::Config(ConfigCommand::Print) => say(settings.print().trim_end()),
     }

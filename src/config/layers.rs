@@ -69,6 +69,16 @@ impl FromArgMatches for Flags {
     }
 }
 
+impl Flags {
+    /// The same, with another settings file.
+    pub fn with_file(&self, file: &Path) -> Self {
+        Flags {
+            file: Some(file.to_owned()),
+            values: self.values.clone(),
+        }
+    }
+}
+
 /// A value as it was written, and by whom.
 #[derive(Clone)]
 struct Raw {
@@ -157,6 +167,23 @@ impl Settings {
             );
         }
         Ok(Settings { raw })
+    }
+
+    /// These, by their paths, above the defaults alone.
+    pub fn of(values: &[(&'static str, String)], origin: &str) -> Self {
+        let defaults = KEYS
+            .iter()
+            .map(|key| (key.path, key.default.to_owned(), "default"));
+        let values = values
+            .iter()
+            .map(|(path, text)| (*path, text.clone(), origin));
+        let raw = |(path, text, origin): (&'static str, String, &str)| {
+            let origin = origin.to_owned();
+            (path, Raw { text, origin })
+        };
+        Settings {
+            raw: defaults.chain(values).map(raw).collect(),
+        }
     }
 
     /// Those that a running server cannot take over and that are others in `newer`.

@@ -16,6 +16,7 @@ mod bots;
 mod calls;
 mod chat;
 mod commands;
+mod coturn_import;
 mod discovery;
 mod doctor;
 mod durability;

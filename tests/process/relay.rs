@@ -353,6 +353,12 @@ async fn secrets_that_are_not_there_or_there_already_are_one_clear_line() {
     assert!(error(&["add", "two words"]).contains("expected a name of 1 to 64 letters"));
 }
 
+/// Of the TURN REST draft.
+pub fn rest_password(secret: &str, username: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    STANDARD.encode(hmac::sign(&key, username.as_bytes()))
+}
+
 /// Programs write the expiry first, last or alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn usernames_of_other_programs_are_read_in_each_order() {
@@ -362,9 +368,8 @@ async fn usernames_of_other_programs_are_read_in_each_order() {
         .command(&["turn", "secret", "add", "cloud"], "");
     let printed = text(&output.stdout);
     let secret = printed.split_whitespace().last().unwrap();
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
     let credential = |username: String| Credential {
-        password: STANDARD.encode(hmac::sign(&key, username.as_bytes())),
+        password: rest_password(secret, &username),
         username,
     };
     let (later, before) = (unix() + 3600, unix() - 1);
