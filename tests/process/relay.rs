@@ -320,6 +320,76 @@ async fn other_programs_make_credentials_with_a_secret_of_their_own() {
 }
 
 #[tokio::test]
+async fn programs_are_told_what_they_need() {
+    let server = Server::start(&[]);
+    let settings = [
+        "--public-url=https://chat.example.org",
+        "--turn-listen=[::]:3478",
+        "--turn-tls-listen=[::]:5350",
+        "--turn-tls-cert=cert.pem",
+        "--turn-tls-key=key.pem",
+    ];
+    let printed = |arguments: &[&str]| {
+        let all = [&["turn", "secret"], arguments, &settings].concat();
+        let output = server.command(&all, "");
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    };
+    let tls = "turns:chat.example.org:5350?transport=tcp";
+    for (program, lines) in [
+        (
+            "synapse",
+            &[
+                "turn_shared_secret: \"SECRET\"",
+                "  - \"turn:chat.example.org:3478?transport=udp\"",
+            ][..],
+        ),
+        (
+            "nextcloud",
+            &[
+                "php occ talk:turn:add turn chat.example.org:3478 udp,tcp --secret=SECRET",
+                "php occ talk:turn:add turns chat.example.org:5350 tcp --secret=SECRET",
+            ],
+        ),
+        (
+            "jitsi",
+            &[
+                "external_service_secret = \"SECRET\"",
+                "  { type = \"turns\", host = \"chat.example.org\", port = 5350, transport = \"tcp\", secret = true, \
+                 ttl = 86400, algorithm = \"turn\" };",
+            ],
+        ),
+        (
+            "prosody",
+            &[
+                "turn_external_secret = \"SECRET\"",
+                "turn_external_tls_port = 5350",
+            ],
+        ),
+        ("mattermost", &["TURN Static Auth Secret: SECRET"]),
+    ] {
+        let added = printed(&["add", program, "--for", program]);
+        let secret = added.split_whitespace().last().unwrap();
+        for line in lines {
+            let line = line.replace("SECRET", secret);
+            assert!(
+                added.lines().any(|found| found == line),
+                "{line}\nin\n{added}"
+            );
+        }
+        let names_tls = added.contains(tls) || added.contains("5350");
+        assert!(names_tls, "{added}");
+        let rotated = printed(&["rotate", program, "--for", program]);
+        let new = rotated.split_whitespace().last().unwrap();
+        assert!(
+            new != secret && rotated.matches(new).count() >= 2,
+            "{rotated}"
+        );
+        assert!(!rotated.contains(secret), "{rotated}");
+    }
+}
+
+#[tokio::test]
 async fn secrets_that_are_not_there_or_there_already_are_one_clear_line() {
     let server = Server::start(&[]);
     let error = |arguments: &[&str]| {

@@ -3,6 +3,7 @@
 mod allocations;
 mod device;
 mod secret;
+mod snippets;
 mod usage;
 
 use std::time::Duration;
@@ -63,14 +64,7 @@ async fn credential(app: &App, user: &str, ttl: Option<u64>, json: bool) -> Outc
     let user = app.user_named(user).await?;
     let ttl = ttl.map_or(app.config.turn.credential_ttl, Duration::from_secs);
     let credential = app.relay_credential(&user, ttl)?;
-    let host = match &app.config.public_url {
-        Some(url) => host_of(url).to_owned(),
-        None => match app.config.turn.listen.ip() {
-            ip if ip.is_unspecified() => "localhost".to_owned(),
-            std::net::IpAddr::V4(ip) => ip.to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        },
-    };
+    let host = host(&app.config);
     let written = RelayJson::new(&app.config, &credential, &host);
     if json {
         return say(serde_json::json!(written));
@@ -82,6 +76,18 @@ async fn credential(app: &App, user: &str, ttl: Option<u64>, json: bool) -> Outc
         say(format_args!("uri {uri}"))?;
     }
     Ok(())
+}
+
+/// By which programs elsewhere reach the relay, as far as the settings tell.
+fn host(config: &Config) -> String {
+    match &config.public_url {
+        Some(url) => host_of(url).to_owned(),
+        None => match config.turn.listen.ip() {
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        },
+    }
 }
 
 /// An owner for people: users by their names alone.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::snippets::Program;
 use crate::app::{Actor, App, limits};
 use crate::cli::{Failure, Outcome, say};
+use crate::config::Secret;
 use crate::wire::RelaySecretJson;
 
 /// A running server obeys at once.
@@ -21,6 +23,9 @@ pub enum Command {
         /// Bytes relayed for all its users together in a month (UTC); without it there is no limit
         #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
         max_bytes_per_month: Option<i64>,
+        /// Print what this program is to be told as well
+        #[arg(long = "for", value_name = "PROGRAM")]
+        program: Option<Program>,
     },
     /// List the secrets by name; none is shown
     List {
@@ -39,9 +44,19 @@ pub enum Command {
             value_parser = clap::value_parser!(u32).range(0..=i64::from(limits::RELAY_SECRET_KEPT)),
         )]
         keep: u32,
+        /// Print what this program is to be told as well
+        #[arg(long = "for", value_name = "PROGRAM")]
+        program: Option<Program>,
     },
     /// End a secret and all that is relayed for its users
     Revoke { name: String },
+}
+
+fn tell(program: Option<Program>, app: &App, secret: &Secret) -> Outcome {
+    match program {
+        Some(program) => say(program.snippet(&app.config, secret)),
+        None => Ok(()),
+    }
 }
 
 pub async fn run(app: &App, command: Command) -> Outcome {
@@ -54,6 +69,7 @@ pub async fn run(app: &App, command: Command) -> Outcome {
             name,
             max_allocations,
             max_bytes_per_month,
+            program,
         } => {
             let made = app
                 .add_relay_secret(
@@ -64,13 +80,19 @@ pub async fn run(app: &App, command: Command) -> Outcome {
                 )
                 .await;
             let made = made.map_err(failed(&name))?;
+            tell(program, app, &made)?;
             say(format_args!("Added {name}. Its secret: {}", made.expose()))
         }
-        Command::Rotate { name, keep } => {
+        Command::Rotate {
+            name,
+            keep,
+            program,
+        } => {
             let made = app
                 .rotate_relay_secret(Actor::CommandLine, &name, Duration::from_secs(keep.into()))
                 .await;
             let made = made.map_err(failed(&name))?;
+            tell(program, app, &made)?;
             say(format_args!(
                 "Rotated {name}. Its new secret: {}",
                 made.expose()
