@@ -32,6 +32,12 @@ struct Spoken {
     protocol: &'static str,
 }
 
+/// How an attempt to have a certificate by ACME ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Obtained {
+    result: &'static str,
+}
+
 /// What was asked for too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limited {
@@ -120,6 +126,8 @@ pub struct Metrics {
     pub uploads_refused: Family<Refused, Counter>,
     pub rate_limited: RateLimited,
     tls_connections: Family<Spoken, Counter>,
+    acme: Family<Obtained, Counter>,
+    certificate_expiry: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -144,12 +152,19 @@ impl Metrics {
             uploads_refused: Family::default(),
             rate_limited: RateLimited::default(),
             tls_connections: Family::default(),
+            acme: Family::default(),
+            certificate_expiry: Gauge::default(),
         };
         // So that those that have not happened are shown.
         for what in Limited::ALL {
             metrics.rate_limited.of(what);
         }
         metrics.register(|registry| {
+            registry.register(
+                "acme_attempts",
+                "Attempts to have a certificate by ACME, by result",
+                metrics.acme.clone(),
+            );
             registry.register(
                 "tls_connections",
                 "Connections to the port of HTTPS, by what was spoken",
@@ -220,6 +235,23 @@ impl Metrics {
         self.tls_connections
             .get_or_create(&Spoken { protocol })
             .inc();
+    }
+
+    pub fn acme(&self, result: &'static str) {
+        self.acme.get_or_create(&Obtained { result }).inc();
+    }
+
+    /// Seconds since 1970. It is shown where there is one alone.
+    pub fn set_certificate_expiry(&self, when: i64) {
+        if self.certificate_expiry.set(when) == 0 {
+            self.register(|registry| {
+                registry.register(
+                    "acme_certificate_expiry_seconds",
+                    "When the certificate that ACME has brought ends, in seconds since 1970",
+                    self.certificate_expiry.clone(),
+                );
+            });
+        }
     }
 
     /// All figures in the OpenMetrics text format.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moznods_storage::{DirectoryLock, SqliteStore, backup};
-use moznods_turn::net::tls::Certificate;
 use moznods_turn::net::{BindError, Listeners, Relay};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -18,7 +17,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use super::{Failure, Outcome, say};
 use crate::app::{App, keep_warnings};
-use crate::certificates::Certificates;
+use crate::certificates::{Certificates, Source};
 use crate::config::{Config, ConfigError, Flags, Log, LogFormat, Settings, Turn};
 use crate::http::{self, Control, Limits, Listener};
 use crate::relay;
@@ -61,8 +60,9 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
 
     let limits = Limits::new(app.config.limits.rates, app.metrics.rate_limited.clone());
     let settings = (settings, flags);
+    let answers = certificates.shown().cloned();
     let reloaded = (Arc::clone(&app), Arc::clone(&limits));
-    certificates.follow();
+    certificates.keep(&app);
     tokio::spawn(reload(hangup, reloaded, certificates, settings));
 
     announce(&app, address).await?;
@@ -73,7 +73,7 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         tls: None,
     };
     let listeners = iter::once(plain).chain(secure).collect();
-    http::serve(Arc::clone(&app), limits, listeners, control, stop).await;
+    http::serve(Arc::clone(&app), limits, listeners, answers, control, stop).await;
     app.settle().await;
     tracing::info!("stopped");
     Ok(())
@@ -82,15 +82,14 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
 /// The socket of HTTPS, where there is a certificate; the setting then names the port that was found.
 fn bind_https(
     config: &mut Config,
-    certificate: Option<&Arc<Certificate>>,
+    certificate: Option<&Source>,
 ) -> Result<Option<Listener>, Failure> {
     let (Some(https), Some(certificate)) = (&mut config.http.https, certificate) else {
         return Ok(None);
     };
     let socket = listen("http.tls_listen", https.listen)?;
     https.listen = socket.local_addr()?;
-    let tls = http::tls_config(Arc::clone(certificate) as _, config.turn.enabled)
-        .map_err(io::Error::other)?;
+    let tls = http::tls_config(certificate, config.turn.enabled).map_err(io::Error::other)?;
     let tls = Some(tls);
     Ok(Some(Listener { socket, tls }))
 }
@@ -98,7 +97,7 @@ fn bind_https(
 /// The relay's listening sockets, where it is enabled; the setting then names the port that was found.
 pub(super) fn bind_relay(
     config: &mut Config,
-    certificate: Option<&Arc<Certificate>>,
+    certificate: Option<&Source>,
 ) -> Result<Option<Listeners>, Failure> {
     let turn = &mut config.turn;
     if !turn.enabled {
@@ -128,7 +127,7 @@ pub(super) fn bind_relay(
     }
     if let (Some(tls), Some(certificate)) = (&mut turn.tls, certificate) {
         listeners = listeners
-            .with_tls(tls.listen, certificate)
+            .with_tls(tls.listen, &Arc::new(certificate.clone()))
             .map_err(failed("turn.tls_listen", tls.listen))?;
         tls.listen = listeners.tls_address().unwrap_or(tls.listen);
     }

@@ -29,11 +29,20 @@ impl Config {
                 .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
         };
 
+        let https = tls::parse_https(settings)?;
         let public_url = settings.get(
             "public_url",
             parse_public_url,
             "http://HOST[:PORT] or https://HOST[:PORT], without a path",
         )?;
+        let domain = tls::parse_domain(settings)?;
+        let public_url = match (public_url, &domain, &https) {
+            (None, Some(domain), Some(https)) => Some(match https.listen.port() {
+                443 => format!("https://{domain}"),
+                port => format!("https://{domain}:{port}"),
+            }),
+            (public_url, ..) => public_url,
+        };
         let realm = settings.get(
             "turn.realm",
             // RFC 8489 §14.9: it stands in a quoted string.
@@ -53,7 +62,6 @@ impl Config {
             (true, _) => "moznods".to_owned(),
         };
         let turn_listen = settings.get("turn.listen", address, ADDRESS)?;
-        let https = tls::parse_https(settings)?;
         let external_ip = settings.get(
             "turn.external_ip",
             parse_external_ip,

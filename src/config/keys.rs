@@ -42,14 +42,19 @@ pub(super) const KEYS: &[Key] = &[
         "URL under which people reach this server; empty: taken from each request",
     ),
     key(
+        "domain",
+        "",
+        "Name of this server: the certificate for it is had by ACME, unless http.tls_cert is set",
+    ),
+    key(
         "http.listen",
         "[::]:8080",
-        "Address and port of the web client and the API",
+        "Address and port of the web client and the API; [::]:80 where domain is set",
     ),
     key(
         "http.tls_listen",
         "[::]:443",
-        "Address and port of HTTPS, where tls_cert is set; http.listen then leads there",
+        "Address and port of HTTPS, where domain or tls_cert is set; http.listen then leads there",
     ),
     key(
         "http.tls_cert",
@@ -76,6 +81,21 @@ pub(super) const KEYS: &[Key] = &[
         "http.metrics",
         "local",
         "Who may read /metrics: local (from this machine, not through a proxy) or public",
+    ),
+    key(
+        "acme.directory",
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "Authority that makes the certificate for domain; that its terms are agreed to is told to it",
+    ),
+    key(
+        "acme.contact",
+        "",
+        "Where the authority finds who runs this server: mailto:NAME@HOST; empty: nowhere",
+    ),
+    key(
+        "acme.challenge",
+        "any",
+        "How it sees that domain is this server: tls-alpn-01 (by port 443), http-01 (by port 80), or any",
     ),
     key("turn.enabled", "true", "Run the STUN/TURN relay"),
     key(

@@ -166,6 +166,17 @@ impl Settings {
                 },
             );
         }
+        let is_set = |path| {
+            raw.get(path)
+                .is_some_and(|raw: &Raw| !raw.text.trim().is_empty())
+        };
+        if is_set("domain")
+            && let Some(listen) = raw.get_mut("http.listen")
+            && listen.origin == "default"
+        {
+            listen.text = "[::]:80".to_owned();
+            listen.origin = "default, since domain is set".to_owned();
+        }
         Ok(Settings { raw })
     }
 

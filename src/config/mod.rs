@@ -30,7 +30,7 @@ pub use files::{Files, TypePattern};
 pub use layers::{Flags, Setting, Settings};
 pub use limits::{Limits, Rates};
 pub use oidc::{Oidc, is_provider_url};
-pub use tls::{CertificateFiles, Https, TurnTls};
+pub use tls::{Acme, CertificateFiles, CertificateSource, Challenge, Https, TurnTls};
 
 /// A setting that cannot be used: one line that says which, what it was, and what would be right.
 #[derive(Debug, thiserror::Error)]
@@ -95,9 +95,12 @@ impl Config {
     /// What TURN is spoken over TLS with: the section of the settings that names it, and the files.
     pub fn relay_certificate(&self) -> Option<(&'static str, &CertificateFiles)> {
         let own = self.turn.tls.as_ref()?.certificate.as_ref();
-        let https = self.http.https.as_ref();
+        let https = match self.http.https.as_ref().map(|https| &https.certificate) {
+            Some(CertificateSource::Files(files)) => Some(files),
+            _ => None,
+        };
         own.map(|files| ("turn", files))
-            .or(https.map(|https| ("http", &https.certificate)))
+            .or(https.map(|files| ("http", files)))
     }
 
     /// The port by which clients come over HTTPS; `None`: this server does not speak it.

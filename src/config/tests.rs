@@ -91,6 +91,9 @@ fn a_bad_value_names_key_value_origin_and_what_is_right() {
         ("http.metrics", "yes"),
         ("http.tls_listen", "443"),
         ("http.hsts_days", "1y"),
+        ("acme.directory", "http://ca.example.org/"),
+        ("acme.contact", "ann@example.org"),
+        ("acme.challenge", "dns-01"),
         ("turn.external_ip", "0.0.0.0"),
         ("turn.external_ip", "192.0.2.1/fd00::1"),
         ("turn.external_ip", "192.0.2.1,192.0.2.2"),
@@ -161,6 +164,55 @@ fn the_certificate_of_https_serves_the_relay_too() {
     assert_eq!(public("https://[2001:db8::1]:444"), Some(444));
     assert_eq!(public("http://chat.example.org"), Some(8443));
     assert_eq!(load(&[], &[], "").unwrap().https_port(), None);
+}
+
+#[test]
+fn a_domain_has_the_ports_of_the_web_and_its_certificate_by_acme() {
+    let acme = |config: &Config| match config.http.https.clone().unwrap().certificate {
+        CertificateSource::Acme(acme) => Some(acme),
+        CertificateSource::Files(_) => None,
+    };
+    let with = |more: &[(&'static str, &'static str)]| {
+        let domain = ("domain", "Chat.Example.org");
+        load(&[&[domain][..], more].concat(), &[], "").unwrap()
+    };
+    let config = with(&[]);
+    let https = config.http.https.as_ref().unwrap();
+    assert_eq!((config.http.listen.port(), https.listen.port()), (80, 443));
+    assert_eq!(
+        config.public_url.as_deref(),
+        Some("https://chat.example.org")
+    );
+    let found = acme(&config).unwrap();
+    assert_eq!(found.domain, "chat.example.org");
+    assert_eq!(found.challenges, [Challenge::TlsAlpn, Challenge::Http]);
+    assert!(config.turn.tls.is_some() && config.relay_certificate().is_none());
+
+    let elsewhere = with(&[
+        ("http.listen", "[::]:8080"),
+        ("http.tls_listen", "[::]:8443"),
+    ]);
+    assert_eq!(elsewhere.http.listen.port(), 8080);
+    let url = elsewhere.public_url.as_deref();
+    assert_eq!(url, Some("https://chat.example.org:8443"));
+    let files = with(&[("http.tls_cert", "cert.pem"), ("http.tls_key", "key.pem")]);
+    assert!(acme(&files).is_none());
+    assert_eq!(
+        files.public_url.as_deref(),
+        Some("https://chat.example.org")
+    );
+
+    for bad in [
+        "chat.example.org:443",
+        "192.0.2.1",
+        "чат.рф",
+        "a..b",
+        "../a",
+        "[::1]",
+    ] {
+        let error = load(&[("domain", bad)], &[], "").unwrap_err();
+        assert!(error.starts_with("domain = "), "{error}");
+    }
 }
 
 #[test]

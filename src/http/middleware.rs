@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::accept::Way;
 use super::error::{ApiError, Unwritten};
+use super::server::ACME_ANSWERS;
 use super::{Edge, client, openapi};
 use crate::app::RequestLabels;
 use crate::config::host_of;
@@ -96,8 +97,8 @@ pub async fn share_with_origins(
     response
 }
 
-/// Answered over HTTP as well: by what runs beside the server, and looks after it.
-const WITHOUT_TLS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// Answered over HTTP as well: to what runs beside the server and looks after it, and to ACME.
+const WITHOUT_TLS: [&str; 4] = ["/healthz", "/readyz", "/metrics", ACME_ANSWERS];
 
 /// With HTTPS, all that comes otherwise is led there.
 pub async fn lead_to_https(
@@ -109,7 +110,9 @@ pub async fn lead_to_https(
     let Some(port) = edge.app.config.https_port() else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    if client::is_secure(&edge, &parts) || WITHOUT_TLS.contains(&parts.uri.path()) {
+    let route = parts.extensions.get::<MatchedPath>();
+    let without = route.is_some_and(|route| WITHOUT_TLS.contains(&route.as_str()));
+    if without || client::is_secure(&edge, &parts) {
         return next.run(Request::from_parts(parts, body)).await;
     }
     let authority = client::host(&edge, &parts);

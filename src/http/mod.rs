@@ -42,6 +42,7 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
 use crate::app::App;
+use crate::certificates::Shown;
 pub use accept::Listener;
 use connections::Connections;
 pub use control::{Control, FILE as CONTROL_FILE, RUNNING};
@@ -59,6 +60,8 @@ const SHUTDOWN: Duration = Duration::from_secs(4);
 struct Edge {
     app: Arc<App>,
     limits: Arc<Limits>,
+    /// Where the certificate is had by ACME.
+    acme: Option<Arc<Shown>>,
     connections: Arc<Connections>,
     uploads: Arc<files::Uploads>,
     exports: Arc<export::Exports>,
@@ -76,6 +79,7 @@ pub async fn serve(
     app: Arc<App>,
     limits: Arc<Limits>,
     listeners: Vec<Listener>,
+    acme: Option<Arc<Shown>>,
     control: Option<Control>,
     stop: impl Future<Output = ()>,
 ) {
@@ -85,6 +89,7 @@ pub async fn serve(
         app: Arc::clone(&app),
         connections: Connections::new(Arc::clone(&limits)),
         limits,
+        acme,
         uploads: Arc::default(),
         exports: Arc::default(),
         localizer: Localizer::default(),
@@ -194,6 +199,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .route("/healthz", get(server::health))
         .route("/readyz", get(server::ready))
         .route("/metrics", get(server::metrics))
+        .route(server::ACME_ANSWERS, get(server::acme_answer))
         .route("/api/openapi.json", get(openapi::serve));
     let router = with_slashes(router, "/api/docs/", get(web::docs));
     let router = socket::routes()

@@ -1,6 +1,7 @@
 //! What concerns the server itself: its settings for clients, relay credentials, health, figures.
 
 use axum::Json;
+use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -57,6 +58,14 @@ pub async fn relay_credentials(edge: State, by: SignedIn, Head(head): Head) -> A
 /// Listeners are bound before anything is answered.
 pub async fn health() -> &'static str {
     "ok\n"
+}
+
+/// Where an authority looks for the answer to its challenge (RFC 8555 §8.3).
+pub const ACME_ANSWERS: &str = "/.well-known/acme-challenge/{token}";
+
+pub async fn acme_answer(edge: State, Path(token): Path<String>) -> ApiResult<String> {
+    let found = edge.acme.as_ref().and_then(|acme| acme.text(&token));
+    found.ok_or(ApiError::UnknownPath)
 }
 
 pub async fn ready(edge: State) -> (StatusCode, String) {

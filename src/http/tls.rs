@@ -16,7 +16,6 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use rustls::server::ResolvesServerCert;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -26,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::app::App;
+use crate::certificates::{ACME_TLS, Source};
 
 use super::accept::{self, HEAD_WAIT, MAX_HEAD, WRITE_WAIT, Way};
 
@@ -44,21 +44,22 @@ const MAX_WAITING: usize = 64 << 10;
 const WINDOW: u32 = 256 << 10;
 
 /// What a listener needs, to serve with this certificate, and clients of the relay as well where there is one.
-pub fn config(
-    certificate: Arc<dyn ResolvesServerCert>,
-    relay: bool,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn config(certificate: &Source, relay: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(certificate);
+        .with_cert_resolver(Arc::new(certificate.clone()));
     let of_relay = match relay {
         true => &moznods_turn::net::tls::ALPN[..],
         false => &[],
     };
     // Those of the relay first: coturn's clients name HTTP beside them, and no browser names them.
-    let all = of_relay.iter().chain(&[HTTP2, HTTP1]);
+    let of_acme = match certificate {
+        Source::Acme(_) => &[ACME_TLS][..],
+        Source::Files(_) => &[],
+    };
+    let all = of_relay.iter().chain(&[HTTP2, HTTP1]).chain(of_acme);
     config.alpn_protocols = all.map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -69,6 +70,8 @@ enum Spoken {
     Http1,
     Http2,
     Turn,
+    /// Nothing: the handshake was all that was wanted.
+    Acme,
 }
 
 impl Spoken {
@@ -77,6 +80,7 @@ impl Spoken {
         Ok(match stream.get_ref().1.alpn_protocol() {
             Some(HTTP2) => Spoken::Http2,
             Some(HTTP1) => Spoken::Http1,
+            Some(ACME_TLS) => Spoken::Acme,
             Some(_) => Spoken::Turn,
             None => match stream.fill_buf().await?.first() {
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -92,6 +96,7 @@ impl Spoken {
             Spoken::Http1 => "http/1.1",
             Spoken::Http2 => "h2",
             Spoken::Turn => "turn",
+            Spoken::Acme => "acme",
         }
     }
 }
@@ -135,6 +140,8 @@ pub(super) async fn serve(
                 tracing::debug!(%error, "a relay connection could not be taken");
             }
         }
+        // RFC 8737 §3.
+        (Spoken::Acme, _) => {}
         (Spoken::Http2, _) => serve_http2(stream, way, router, serving).await,
         // HTTP will say what it thinks of what it is not.
         (Spoken::Http1 | Spoken::Turn, _) => accept::serve(stream, way, router, serving).await,

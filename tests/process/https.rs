@@ -20,12 +20,12 @@ use crate::relay::{Credential, Relay, assert_no_loss, credential};
 use crate::support::{PASSWORD, SOON, Server, eventually, free_port, moznods, text};
 
 /// Certificate and key, as files.
-struct Files {
+pub struct Files {
     directory: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let files = Files { directory };
         files.renew();
@@ -39,11 +39,11 @@ impl Files {
         std::fs::write(self.key(), made.signing_key.serialize_pem()).unwrap();
     }
 
-    fn chain(&self) -> PathBuf {
+    pub fn chain(&self) -> PathBuf {
         self.directory.path().join("cert.pem")
     }
 
-    fn key(&self) -> PathBuf {
+    pub fn key(&self) -> PathBuf {
         self.directory.path().join("key.pem")
     }
 }

@@ -7,6 +7,7 @@ mod accounts_oidc;
 mod accounts_passwords;
 mod accounts_reset;
 mod accounts_second_factor;
+mod acme;
 mod admin;
 mod audit;
 mod avatars;

@@ -2,7 +2,7 @@
 //! the API. How other people's clients fare over each transport is left to `foreign`.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -40,6 +40,11 @@ pub struct Credential {
 
 impl Relay {
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_in(arguments, &[])
+    }
+
+    /// As [`Self::start`], with these in the server's environment.
+    pub fn start_in(arguments: &[&str], environment: &[(&'static str, PathBuf)]) -> Self {
         let port = free_port();
         let listen = format!("--turn-listen=127.0.0.1:{port}");
         let mut all = vec!["--turn-enabled=true"];
@@ -51,7 +56,7 @@ impl Relay {
         }
         all.extend(arguments);
         Relay {
-            server: Server::start(&all),
+            server: Server::start_in(&all, environment),
             port,
         }
     }

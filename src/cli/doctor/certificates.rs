@@ -42,7 +42,10 @@ pub fn of_relay(config: &Config, report: &mut Report) -> Result<Option<OwnCertif
         return Ok(None);
     }
     let Some((section, tls)) = config.relay_certificate() else {
-        report.unknown(CHECK, "certificate_none", &[])?;
+        // Had by ACME, it is looked at where it is shown.
+        if config.turn.tls.is_none() {
+            report.unknown(CHECK, "certificate_none", &[])?;
+        }
         return Ok(None);
     };
     let loaded = Certificate::load(&tls.cert, &tls.key).and_then(|certificate| {

@@ -13,6 +13,7 @@ use moznods_turn::net::Relay as TurnRelay;
 use super::Running;
 use super::certificates::OwnCertificate;
 use super::report::Report;
+use crate::certificates::Source;
 use crate::cli::{Failure, Outcome, serve};
 use crate::config::Config;
 use crate::outbound::{Bounds, Outbound, Reach};
@@ -105,8 +106,8 @@ pub async fn free(
             Err(why) => port_wrong(key, address, "TCP", &why, report)?,
         }
     }
-    let certificate = certificate.map(|own| &own.certificate);
-    let listeners = match serve::bind_relay(&mut config, certificate) {
+    let certificate = certificate.map(|own| Source::Files(Arc::clone(&own.certificate)));
+    let listeners = match serve::bind_relay(&mut config, certificate.as_ref()) {
         Ok(Some(listeners)) => listeners,
         Ok(None) => {
             report.unknown("relay", "relay_off", &[])?;
