@@ -256,8 +256,18 @@ describe("negotiation", () => {
     const [impolite, polite] = [await begun(false), await begun(true)];
     const gaps = (times: number[]) => times.map((time, index) => time - (times[index - 1] ?? 0)).slice(1, 4);
     expect(gaps(impolite)).toEqual([25, 49, 49]);
-    // A connection that is begun anew has a head start for the other again, as the first had.
-    expect(gaps(polite).slice(0, 2)).toEqual([38, 72]);
+    expect(gaps(polite).slice(0, 2)).toEqual([37, 73]);
+  });
+
+  it("waits for one who is slow as long as he is heard", async () => {
+    const [polite, impolite] = [new Side(true), new Side(false)];
+    await exchange(polite, impolite);
+    for (let candidate = 0; candidate < 5; candidate++) {
+      await vi.advanceTimersByTimeAsync(10_000);
+      await impolite.peer.receive({ type: "ice_candidate", candidate: { candidate: String(candidate) } });
+      await impolite.peer.tick(Date.now());
+    }
+    expect(impolite.sent).toEqual([]);
   });
 
   it("takes no answer to an offer of before for one to that of now", async () => {
@@ -301,7 +311,7 @@ describe("negotiation", () => {
   it("begins with another connection when it has not come to one for long", async () => {
     const [polite, impolite] = [new Side(true), new Side(false)];
     await exchange(polite, impolite);
-    for (const seconds of [20, 60]) {
+    for (const seconds of [20, 60, 120, 120]) {
       await impolite.peer.tick(Date.now() + seconds * 1_000);
       await exchange(polite, impolite);
     }

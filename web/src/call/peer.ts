@@ -35,8 +35,11 @@ const HEAD_START_MS = 1_000;
  */
 const STALLED_MS = { impolite: 12_000, polite: 18_000 };
 const MOST_DOUBLINGS = 2;
-/** A pair that has never been connected begins anew, with another RTCPeerConnection, at each time of so many. */
-const STALLS_BEFORE_ANEW = 2;
+/**
+ * A pair that has never been connected begins anew, with another RTCPeerConnection, at each time of so many: late, as a
+ * machine that is slow would lose all that it has come to.
+ */
+const STALLS_BEFORE_ANEW = 4;
 /** A connection that was lost comes back by itself, or new ways are looked for. The polite side waits for the other. */
 const LOST_MS = { impolite: 2_500, polite: 5_000 };
 
@@ -111,6 +114,7 @@ export class Peer {
     this.ignoreOffer = !this.options.polite && collision;
     if (this.ignoreOffer) return;
 
+    this.progressAt = Date.now();
     if (description.type === "offer") this.offersHeard++;
     const heard = this.offersHeard;
     this.settingRemoteAnswer = description.type === "answer";
@@ -244,6 +248,9 @@ export class Peer {
     this.wasConnected = false;
     this.link = "connecting";
 
+    pc.oniceconnectionstatechange = () => {
+      this.progressAt = Date.now();
+    };
     pc.onnegotiationneeded = () => {
       if (this.options.polite && pc.remoteDescription === null) {
         clearTimeout(this.headStart);
@@ -293,7 +300,12 @@ export class Peer {
     clearTimeout(this.lost);
     const { pc, channel } = this;
     channel.onopen = channel.onmessage = channel.onclose = null;
-    pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.ontrack = null;
+    pc.oniceconnectionstatechange =
+      pc.onnegotiationneeded =
+      pc.onicecandidate =
+      pc.onconnectionstatechange =
+      pc.ontrack =
+        null;
     pc.close();
   }
 
@@ -301,7 +313,9 @@ export class Peer {
     try {
       this.makingOffer = true;
       await pc.setLocalDescription();
-      if (pc === this.pc) this.sendDescription(pc);
+      if (pc !== this.pc) return;
+      this.progressAt = Date.now();
+      this.sendDescription(pc);
     } catch (error) {
       // Closed meanwhile, or overtaken by the other side's offer; the latter raises the need again.
       if (pc === this.pc) console.warn("offer failed", error);
@@ -325,6 +339,7 @@ export class Peer {
     try {
       // The browser lets it wait for the description before it, if that is just being applied.
       await pc.addIceCandidate(candidate);
+      if (pc === this.pc) this.progressAt = Date.now();
     } catch (error) {
       // One that belongs to an offer we ignored or never saw is of no use.
       if (!this.ignoreOffer && pc.remoteDescription !== null && pc === this.pc) {
