@@ -80,15 +80,16 @@ fn document() -> OpenApi {
     for (tag, about, routes) in crate::http::parts() {
         tags.push(TagBuilder::new().name(tag).description(Some(about)).build());
         for route in routes {
+            let said = (route.said)();
             let may_be_empty = |content: &Content| match &content.schema {
-                Some(RefOr::Ref(to)) => route.schemas.iter().any(|(name, schema)| {
+                Some(RefOr::Ref(to)) => said.schemas.iter().any(|(name, schema)| {
                     *to == Ref::from_schema_name(name)
                         && matches!(schema, RefOr::T(Schema::Object(it)) if it.required.is_empty())
                 }),
                 _ => false,
             };
             for path in route.other_path.into_iter().chain([route.path.as_str()]) {
-                let mut item = route.item.clone();
+                let mut item = said.item.clone();
                 for (method, operation) in operations(&mut item) {
                     operation.tags = Some(vec![tag.to_owned()]);
                     operation.operation_id = Some(id(method, path));
@@ -108,7 +109,7 @@ fn document() -> OpenApi {
                 }
                 paths = paths.path(path, item);
             }
-            for (name, schema) in route.schemas {
+            for (name, schema) in said.schemas {
                 let schema = page_by_name(&name, schema);
                 components = components.schema(name, schema);
             }
@@ -309,7 +310,7 @@ mod tests {
         let routes = crate::http::parts()
             .into_iter()
             .flat_map(|(.., routes)| routes);
-        for (name, schema) in routes.flat_map(|route| route.schemas) {
+        for (name, schema) in routes.flat_map(|route| (route.said)().schemas) {
             let json = serde_json::to_string(&schema).unwrap();
             let other = known.entry(name.clone()).or_insert_with(|| json.clone());
             assert_eq!(

@@ -25,6 +25,9 @@ pub type Schemas = Vec<(String, RefOr<Schema>)>;
 /// What a part of the API answers to.
 pub type Routes = Vec<Route>;
 
+/// What [`utoipa_axum::routes!`] makes.
+type Made = (Schemas, Paths, MethodRouter<Arc<Edge>>);
+
 /// A path, with the slash at its end: what it answers, and what the document says of that.
 #[derive(Clone)]
 pub struct Route {
@@ -32,6 +35,12 @@ pub struct Route {
     /// At which it answers as well.
     pub other_path: Option<&'static str>,
     pub methods: MethodRouter<Arc<Edge>>,
+    said: fn() -> Said,
+}
+
+/// What the document says of a path. It is made only when it is asked for: all of it takes megabytes.
+pub struct Said {
+    path: String,
     item: PathItem,
     schemas: Schemas,
 }
@@ -39,30 +48,40 @@ pub struct Route {
 /// One [`Route`] of handlers with the same path, each with a method of its own.
 macro_rules! routes {
     ($($handler:ident),+ $(,)?) => {{
-        let mut route = $crate::http::openapi::Route::new(utoipa_axum::routes!($($handler),+));
-        $(route.describe(stringify!($handler), $handler);)+
-        route
+        fn made() -> (
+            $crate::http::openapi::Schemas,
+            utoipa::openapi::path::Paths,
+            axum::routing::MethodRouter<std::sync::Arc<$crate::http::Edge>>,
+        ) {
+            utoipa_axum::routes!($($handler),+)
+        }
+        $crate::http::openapi::Route::new(made(), || {
+            let mut said = $crate::http::openapi::Said::new(made());
+            $(said.describe(stringify!($handler), $handler);)+
+            said
+        })
     }};
 }
 pub(super) use routes;
 
+/// # Panics
+///
+/// At the start of every server, if the handlers have several paths.
+fn only_path(paths: Paths) -> (String, PathItem) {
+    let mut paths = paths.paths.into_iter();
+    let (Some(only), None) = (paths.next(), paths.next()) else {
+        panic!("a route has one path");
+    };
+    only
+}
+
 impl Route {
-    /// Of what [`utoipa_axum::routes!`] makes.
-    ///
-    /// # Panics
-    ///
-    /// At the start of every server, if the handlers have several paths.
-    pub fn new((schemas, paths, methods): (Schemas, Paths, MethodRouter<Arc<Edge>>)) -> Self {
-        let mut paths = paths.paths.into_iter();
-        let (Some((path, item)), None) = (paths.next(), paths.next()) else {
-            panic!("a route has one path");
-        };
+    pub fn new((_, paths, methods): Made, said: fn() -> Said) -> Self {
         Route {
-            path,
+            path: only_path(paths).0,
             other_path: None,
             methods,
-            item,
-            schemas,
+            said,
         }
     }
 
@@ -70,6 +89,17 @@ impl Route {
     pub fn also_at(mut self, path: &'static str) -> Self {
         self.other_path = Some(path);
         self
+    }
+}
+
+impl Said {
+    pub fn new((schemas, paths, _): Made) -> Self {
+        let (path, item) = only_path(paths);
+        Said {
+            path,
+            item,
+            schemas,
+        }
     }
 
     /// Adds to the operation of this handler, by its name, what its signature says.
