@@ -9,8 +9,8 @@ use super::{App, Error, Problem, Result, limits};
 
 /// Searches at once; others wait, and those who read something else do not.
 pub(super) const AT_ONCE: usize = 2;
-/// So much longer than taking a little into the index took, it rests: a sixth of the writer's time is the most it has.
-const REST: u32 = 5;
+/// So much longer than taking a little into the index took, it rests: a twentieth of the writer's time is the most it has.
+const REST: u32 = 19;
 /// How often it is looked whether something is missing.
 const LOOK: Duration = Duration::from_secs(1);
 /// Before another try after an error.
