@@ -159,6 +159,9 @@ impl Metrics {
         for what in Limited::ALL {
             metrics.rate_limited.of(what);
         }
+        for result in ["obtained", "failed"] {
+            let _ = metrics.acme.get_or_create(&Obtained { result });
+        }
         metrics.register(|registry| {
             registry.register(
                 "acme_attempts",

@@ -187,10 +187,12 @@ async fn a_certificate_is_had_by_either_challenge_and_kept() {
                 .log()
                 .contains(&format!("challenge=\"{challenge}\""))
         );
-        let obtained = relay
-            .metric("moznods_acme_attempts_total{result=\"obtained\"}")
-            .await;
-        assert_eq!(obtained, 1.0, "{challenge}");
+        // It is shown before it is kept and counted.
+        eventually("it is kept", || async {
+            let obtained = "moznods_acme_attempts_total{result=\"obtained\"}";
+            relay.metric(obtained).await == 1.0
+        })
+        .await;
         assert!(
             relay
                 .metric("moznods_acme_certificate_expiry_seconds")
