@@ -39,6 +39,8 @@ describe("a search", () => {
     assert.match((await found.first().locator("mark").allTextContents()).join(" "), /roses/);
     await page.getByLabel("Where").selectOption({ label: "Garden" });
     await page.getByText("A cake like").waitFor({ state: "detached" });
+    // What was found before goes before what is found now comes.
+    await found.first().waitFor();
     assert.equal(await found.count(), 1);
   });
 
