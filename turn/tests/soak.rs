@@ -130,7 +130,13 @@ impl<'a> Caller<'a> {
         // As in the field: most by UDP.
         let wire = match random.below(10) {
             0 => Wire::Tcp(TcpStream::connect((to, place.udp_tcp)).unwrap()),
-            1 => Wire::Tls(Box::new(place.files.connect((to, place.tls).into(), &[]))),
+            1 => {
+                let mut stream = place.files.connect((to, place.tls).into(), &[]);
+                // With more patience than for an answer that may be lost.
+                let StreamOwned { conn, sock } = &mut stream;
+                conn.complete_io(sock).unwrap();
+                Wire::Tls(Box::new(stream))
+            }
             _ => {
                 let socket = UdpSocket::bind((to, 0)).unwrap();
                 socket.connect((to, place.udp_tcp)).unwrap();
