@@ -134,9 +134,13 @@ describe("a conversation", () => {
   });
 
   it("says who is typing, until it is sent", async () => {
-    await field(boris).pressSequentially("Well");
     const typing = anna.page.getByText("boris is typing…");
-    await typing.waitFor();
+    // That is shown for some seconds after the last letter, and may be looked at later than that.
+    await until("boris is seen typing", async () => {
+      await field(boris).pressSequentially("Well ");
+      const value = await typing.isVisible();
+      return { done: value, value };
+    });
     await field(boris).press("Enter");
     await typing.waitFor({ state: "detached" });
   });
