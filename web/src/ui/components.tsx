@@ -6,6 +6,7 @@ import { LANGUAGES, type Language, language, setLanguage, t } from "../i18n";
 import { dismiss, toasts } from "../state/toasts";
 import { Segments } from "./fields";
 import { Icon, type IconName } from "./icons";
+import type { Problems } from "./use";
 
 export { Field, Segments, Select, Switch, TextArea } from "./fields";
 export { Menu, type MenuItem } from "./menu";
@@ -113,6 +114,41 @@ export function Dialog(props: {
         {props.children}
       </div>
     </dialog>
+  );
+}
+
+/** A dialog that is a form (of `useForm`): what is wrong at none of its fields stands above them. */
+export function FormDialog(props: {
+  title: string;
+  form: { busy: boolean; problems: Problems };
+  action: string;
+  onSubmit: () => void;
+  onClose: () => void;
+  children: ComponentChildren;
+}): JSX.Element {
+  const { busy, problems } = props.form;
+  return (
+    <Dialog title={props.title} onClose={props.onClose}>
+      <form
+        class="stack"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          props.onSubmit();
+        }}
+      >
+        {problems.form !== undefined && <Problem text={problems.form} />}
+        {props.children}
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick={props.onClose}>
+            {t("cancel")}
+          </button>
+          <button type="submit" class="button primary" disabled={busy}>
+            {props.action}
+          </button>
+        </div>
+      </form>
+    </Dialog>
   );
 }
 

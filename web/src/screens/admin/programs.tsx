@@ -6,7 +6,17 @@ import type { RelaySecret, RelaySecretText } from "../../api/types";
 import { formatShort, formatSize, t } from "../../i18n";
 import { api } from "../../state/session";
 import { report } from "../../state/toasts";
-import { Confirm, Dialog, Empty, Field, Menu, Panel, Problem, Select, Spinner } from "../../ui/components";
+import {
+  Confirm,
+  Empty,
+  Field,
+  FormDialog,
+  Menu,
+  Panel,
+  Problem,
+  Select,
+  Spinner,
+} from "../../ui/components";
 import { Icon } from "../../ui/icons";
 import { ShownOnce } from "../../ui/take";
 import { useAsked, useForm } from "../../ui/use";
@@ -134,57 +144,47 @@ function AddProgram(props: { onMade: (made: RelaySecretText) => void; onClose: (
   }
 
   return (
-    <Dialog title={t("add_program")} onClose={props.onClose}>
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          submit();
-        }}
-      >
-        {form.problems.form !== undefined && <Problem text={form.problems.form} />}
+    <FormDialog
+      title={t("add_program")}
+      form={form}
+      action={t("make_secret")}
+      onClose={props.onClose}
+      onSubmit={() => {
+        submit();
+      }}
+    >
+      <Field
+        label={t("program_name")}
+        name="name"
+        value={name}
+        onInput={setName}
+        error={form.problems.name}
+        hint={t("program_name_hint")}
+        maxLength={NAME_LENGTH}
+        required
+        autofocus
+      />
+      <div class="halves">
         <Field
-          label={t("program_name")}
-          name="name"
-          value={name}
-          onInput={setName}
-          error={form.problems.name}
-          hint={t("program_name_hint")}
-          maxLength={NAME_LENGTH}
-          required
-          autofocus
+          label={t("program_allocations")}
+          name="max_allocations"
+          inputMode="numeric"
+          value={allocations}
+          onInput={setAllocations}
+          error={form.problems.max_allocations}
+          hint={t("empty_no_limit")}
         />
-        <div class="halves">
-          <Field
-            label={t("program_allocations")}
-            name="max_allocations"
-            inputMode="numeric"
-            value={allocations}
-            onInput={setAllocations}
-            error={form.problems.max_allocations}
-            hint={t("empty_no_limit")}
-          />
-          <Field
-            label={t("program_gib")}
-            name="max_bytes_per_month"
-            inputMode="numeric"
-            value={gib}
-            onInput={setGib}
-            error={form.problems.max_bytes_per_month}
-            hint={t("empty_no_limit")}
-          />
-        </div>
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick={props.onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button primary" disabled={form.busy}>
-            {t("make_secret")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+        <Field
+          label={t("program_gib")}
+          name="max_bytes_per_month"
+          inputMode="numeric"
+          value={gib}
+          onInput={setGib}
+          error={form.problems.max_bytes_per_month}
+          hint={t("empty_no_limit")}
+        />
+      </div>
+    </FormDialog>
   );
 }
 
@@ -196,38 +196,29 @@ function NewSecret(props: {
   const [kept, setKept] = useState<keyof typeof KEPT>("day");
   const form = useForm([]);
   return (
-    <Dialog title={t("new_secret_title", { name: props.program.name })} onClose={props.onClose}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void form.submit(async () =>
-            props.onMade(await api.rotateRelaySecret(props.program.name, KEPT[kept])),
-          );
-        }}
-      >
-        {form.problems.form !== undefined && <Problem text={form.problems.form} />}
-        <p>{t("new_secret_text")}</p>
-        <Select
-          label={t("old_secret_kept")}
-          value={kept}
-          onChange={setKept}
-          options={[
-            { value: "none", text: t("kept_no_longer") },
-            { value: "hour", text: t("kept_hour") },
-            { value: "day", text: t("kept_day") },
-            { value: "week", text: t("kept_week") },
-          ]}
-        />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick={props.onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button primary" disabled={form.busy}>
-            {t("make_secret")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title={t("new_secret_title", { name: props.program.name })}
+      form={form}
+      action={t("make_secret")}
+      onClose={props.onClose}
+      onSubmit={() => {
+        void form.submit(async () =>
+          props.onMade(await api.rotateRelaySecret(props.program.name, KEPT[kept])),
+        );
+      }}
+    >
+      <p>{t("new_secret_text")}</p>
+      <Select
+        label={t("old_secret_kept")}
+        value={kept}
+        onChange={setKept}
+        options={[
+          { value: "none", text: t("kept_no_longer") },
+          { value: "hour", text: t("kept_hour") },
+          { value: "day", text: t("kept_day") },
+          { value: "week", text: t("kept_week") },
+        ]}
+      />
+    </FormDialog>
   );
 }

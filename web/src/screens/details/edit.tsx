@@ -7,7 +7,7 @@ import { t } from "../../i18n";
 import { may } from "../../state/rights";
 import { takeRoom } from "../../state/rooms";
 import { api, serverConfig } from "../../state/session";
-import { Dialog, Field, Problem, Switch, TextArea } from "../../ui/components";
+import { Field, FormDialog, Switch, TextArea } from "../../ui/components";
 import { useForm } from "../../ui/use";
 
 const TOPIC_LENGTH = 1000;
@@ -33,54 +33,44 @@ export function EditRoom({ room, onClose }: { room: Room; onClose: () => void })
   }
 
   return (
-    <Dialog title={t("edit_room")} onClose={onClose}>
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
-        {form.problems.form !== undefined && <Problem text={form.problems.form} />}
-        {owns && (
-          <Field
-            label={t("room_name")}
-            name="name"
-            value={name}
-            onInput={setName}
-            error={form.problems.name}
-            maxLength={serverConfig.value?.limits.room_name_length}
-            required
-            autofocus
-          />
-        )}
-        <TextArea
-          label={t("topic")}
-          name="topic"
-          value={topic}
-          onInput={setTopic}
-          error={form.problems.topic}
-          hint={t("topic_hint")}
-          maxLength={TOPIC_LENGTH}
+    <FormDialog
+      title={t("edit_room")}
+      form={form}
+      action={t("save")}
+      onClose={onClose}
+      onSubmit={() => {
+        void save();
+      }}
+    >
+      {owns && (
+        <Field
+          label={t("room_name")}
+          name="name"
+          value={name}
+          onInput={setName}
+          error={form.problems.name}
+          maxLength={serverConfig.value?.limits.room_name_length}
+          required
+          autofocus
         />
-        {owns && !room.is_direct && (
-          <Switch
-            label={t("public_room")}
-            hint={t("public_room_hint")}
-            checked={isPublic}
-            onChange={setPublic}
-          />
-        )}
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick={onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button primary" disabled={form.busy}>
-            {t("save")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+      )}
+      <TextArea
+        label={t("topic")}
+        name="topic"
+        value={topic}
+        onInput={setTopic}
+        error={form.problems.topic}
+        hint={t("topic_hint")}
+        maxLength={TOPIC_LENGTH}
+      />
+      {owns && !room.is_direct && (
+        <Switch
+          label={t("public_room")}
+          hint={t("public_room_hint")}
+          checked={isPublic}
+          onChange={setPublic}
+        />
+      )}
+    </FormDialog>
   );
 }

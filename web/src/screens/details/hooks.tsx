@@ -7,7 +7,17 @@ import { formatShort, t } from "../../i18n";
 import { nameOf } from "../../state/people";
 import { api } from "../../state/session";
 import { report } from "../../state/toasts";
-import { Avatar, Confirm, Dialog, Empty, Field, Menu, Problem, Spinner } from "../../ui/components";
+import {
+  Avatar,
+  Confirm,
+  Dialog,
+  Empty,
+  Field,
+  FormDialog,
+  Menu,
+  Problem,
+  Spinner,
+} from "../../ui/components";
 import { Icon } from "../../ui/icons";
 import { PicturePicker } from "../../ui/picture";
 import { ShownOnce } from "../../ui/take";
@@ -181,43 +191,34 @@ function EditHook(props: {
     props.onChanged();
   };
   return (
-    <Dialog title={t("edit_hook")} onClose={props.onClose}>
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void form.submit(async () => {
-            await take(api.renameHook(props.room.id, hook.id, name.trim()));
-            props.onClose();
-          });
-        }}
-      >
-        <PicturePicker
-          name={hook.name}
-          seed={seedOf(hook)}
-          src={hook.avatar_url}
-          onChoose={(file) => take(api.setHookPicture(props.room.id, hook.id, file))}
-          onRemove={() => take(api.removeHookPicture(props.room.id, hook.id))}
-        />
-        <Field
-          label={t("hook_name")}
-          name="name"
-          value={name}
-          onInput={setName}
-          error={form.problems.name ?? form.problems.form}
-          maxLength={NAME_LENGTH}
-          autofocus
-        />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick={props.onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button primary" disabled={form.busy}>
-            {t("save")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title={t("edit_hook")}
+      form={form}
+      action={t("save")}
+      onClose={props.onClose}
+      onSubmit={() => {
+        void form.submit(async () => {
+          await take(api.renameHook(props.room.id, hook.id, name.trim()));
+          props.onClose();
+        });
+      }}
+    >
+      <PicturePicker
+        name={hook.name}
+        seed={seedOf(hook)}
+        src={hook.avatar_url}
+        onChoose={(file) => take(api.setHookPicture(props.room.id, hook.id, file))}
+        onRemove={() => take(api.removeHookPicture(props.room.id, hook.id))}
+      />
+      <Field
+        label={t("hook_name")}
+        name="name"
+        value={name}
+        onInput={setName}
+        error={form.problems.name}
+        maxLength={NAME_LENGTH}
+        autofocus
+      />
+    </FormDialog>
   );
 }

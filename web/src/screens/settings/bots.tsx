@@ -7,7 +7,17 @@ import { formatShort, t } from "../../i18n";
 import { nameOf } from "../../state/people";
 import { api, serverConfig } from "../../state/session";
 import { report } from "../../state/toasts";
-import { Avatar, Confirm, Dialog, Empty, Field, Menu, Panel, Problem, Spinner } from "../../ui/components";
+import {
+  Avatar,
+  Confirm,
+  Empty,
+  Field,
+  FormDialog,
+  Menu,
+  Panel,
+  Problem,
+  Spinner,
+} from "../../ui/components";
 import { Icon } from "../../ui/icons";
 import { ShownOnce } from "../../ui/take";
 import { useAsked, useForm } from "../../ui/use";
@@ -151,52 +161,42 @@ function AddBot(props: { onMade: (made: Asked) => void; onClose: () => void }): 
   const [name, setName] = useState("");
   const form = useForm(["username", "display_name"]);
   return (
-    <Dialog title={t("add_bot")} onClose={props.onClose}>
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void form.submit(async () => {
-            const made = await api.addBot(username.trim(), name.trim());
-            props.onMade({ what: "made", name: made.bot.username, token: made.token });
-          });
+    <FormDialog
+      title={t("add_bot")}
+      form={form}
+      action={t("make_bot")}
+      onClose={props.onClose}
+      onSubmit={() => {
+        void form.submit(async () => {
+          const made = await api.addBot(username.trim(), name.trim());
+          props.onMade({ what: "made", name: made.bot.username, token: made.token });
+        });
+      }}
+    >
+      <Field
+        label={t("username")}
+        name="username"
+        value={username}
+        onInput={(value) => {
+          setUsername(value);
+          form.clear("username");
         }}
-      >
-        {form.problems.form !== undefined && <Problem text={form.problems.form} />}
-        <Field
-          label={t("username")}
-          name="username"
-          value={username}
-          onInput={(value) => {
-            setUsername(value);
-            form.clear("username");
-          }}
-          error={form.problems.username}
-          hint={t("bot_username_hint")}
-          maxLength={serverConfig.value?.limits.username_length}
-          required
-          autofocus
-        />
-        <Field
-          label={t("display_name")}
-          name="display_name"
-          value={name}
-          onInput={setName}
-          error={form.problems.display_name}
-          hint={t("bot_name_hint")}
-          maxLength={NAME_LENGTH}
-        />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick={props.onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button primary" disabled={form.busy}>
-            {t("make_bot")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+        error={form.problems.username}
+        hint={t("bot_username_hint")}
+        maxLength={serverConfig.value?.limits.username_length}
+        required
+        autofocus
+      />
+      <Field
+        label={t("display_name")}
+        name="display_name"
+        value={name}
+        onInput={setName}
+        error={form.problems.display_name}
+        hint={t("bot_name_hint")}
+        maxLength={NAME_LENGTH}
+      />
+    </FormDialog>
   );
 }
 
@@ -204,37 +204,28 @@ function RenameBot(props: { bot: Bot; onRenamed: () => void; onClose: () => void
   const [name, setName] = useState(props.bot.display_name);
   const form = useForm(["display_name"]);
   return (
-    <Dialog title={t("rename_bot")} onClose={props.onClose}>
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void form.submit(async () => {
-            await api.renameBot(props.bot.id, name.trim());
-            props.onRenamed();
-          });
-        }}
-      >
-        <Field
-          label={t("display_name")}
-          name="display_name"
-          value={name}
-          onInput={setName}
-          error={form.problems.display_name ?? form.problems.form}
-          hint={t("bot_name_hint")}
-          maxLength={NAME_LENGTH}
-          autofocus
-        />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick={props.onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button primary" disabled={form.busy}>
-            {t("save")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title={t("rename_bot")}
+      form={form}
+      action={t("save")}
+      onClose={props.onClose}
+      onSubmit={() => {
+        void form.submit(async () => {
+          await api.renameBot(props.bot.id, name.trim());
+          props.onRenamed();
+        });
+      }}
+    >
+      <Field
+        label={t("display_name")}
+        name="display_name"
+        value={name}
+        onInput={setName}
+        error={form.problems.display_name}
+        hint={t("bot_name_hint")}
+        maxLength={NAME_LENGTH}
+        autofocus
+      />
+    </FormDialog>
   );
 }
