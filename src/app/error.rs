@@ -86,6 +86,10 @@ pub enum Problem {
     NameTaken,
     /// Of up to this many characters.
     ProgramName(usize),
+    /// Of up to this many characters.
+    DeviceName(usize),
+    /// Of up to this many characters.
+    DevicePassword(usize),
     /// A whole number from 0 to this.
     UpTo(usize),
 }
@@ -138,6 +142,8 @@ impl Problem {
             Problem::NoSuchAction => ("field_no_such_action", None),
             Problem::NameTaken => ("field_name_taken", None),
             Problem::ProgramName(limit) => ("field_program_name", Some(limit)),
+            Problem::DeviceName(limit) => ("field_device_name", Some(limit)),
+            Problem::DevicePassword(limit) => ("field_device_password", Some(limit)),
             Problem::UpTo(limit) => ("field_up_to", Some(limit)),
         }
     }

@@ -26,6 +26,10 @@ pub const PINS: i64 = 50;
 pub const SEARCH: usize = 100;
 /// Of what is sought for in messages.
 pub const QUERY: usize = 200;
+/// Of a device's relay account.
+pub const RELAY_DEVICE_NAME: usize = 64;
+/// Of its password.
+pub const RELAY_DEVICE_PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
 /// Of a secret of another program.
 pub const RELAY_SECRET_NAME: usize = 64;
 /// Seconds for which the one before may be taken as well.

@@ -12,11 +12,11 @@ use serde_json::json;
 
 use super::allocations::number_of;
 use super::audit::{Action, Actor};
-use super::{App, Error, now, random_text};
+use super::{App, Error, Problem, limits, now, random_text};
 use crate::config::Secret;
 
-const NAME_MAX: usize = 64;
-const PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
+const NAME_MAX: usize = limits::RELAY_DEVICE_NAME;
+const PASSWORD: std::ops::RangeInclusive<usize> = limits::RELAY_DEVICE_PASSWORD;
 
 /// Why nothing was done to a device's account.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum DeviceError {
     #[error("there is no device of this name; `moznods turn user list` shows those there are")]
     Unknown,
     #[error(
-        "expected a name of 1 to {NAME_MAX} letters, digits, '-', '_', '.' and '@', not of digits alone"
+        "expected a name of 1 to {NAME_MAX} letters, digits, '-', '_', '.' and '@', with a letter among them"
     )]
     BadName,
     // Others would have to be put through OpaqueString (RFC 8265), by the device in the same way as here.
@@ -48,12 +48,27 @@ impl From<StorageError> for DeviceError {
     }
 }
 
-/// So that it is never taken for a credential with an expiry: those have a colon, or are a number.
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Taken => Error::field("name", Problem::NameTaken),
+            DeviceError::Unknown => super::Refusal::NotFound.into(),
+            DeviceError::BadName => Error::field("name", Problem::DeviceName(NAME_MAX)),
+            DeviceError::BadPassword => {
+                Error::field("password", Problem::DevicePassword(*PASSWORD.end()))
+            }
+            DeviceError::App(error) => error,
+        }
+    }
+}
+
+/// So that it is never taken for a credential with an expiry: those have a colon, or are a number. Nor for a part of a
+/// path: "." and ".." have no letter.
 fn is_name(name: &str) -> bool {
     let right = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     (1..=NAME_MAX).contains(&name.len())
         && name.chars().all(right)
-        && !name.chars().all(|c| c.is_ascii_digit())
+        && name.chars().any(|c| c.is_ascii_alphabetic())
 }
 
 /// Whether a device may be called so and have this password.

@@ -27,7 +27,8 @@ pub use objects::{
     TokenJson, TotpSetupJson, UserJson, WarningJson, WindowJson, hook_url, levels,
 };
 pub use relay::{
-    AllocationJson, RelayDeviceJson, RelayJson, RelaySecretJson, RelaySecretTextJson, UsageJson,
+    AllocationJson, RelayDeviceJson, RelayDeviceMadeJson, RelayJson, RelaySecretJson,
+    RelaySecretTextJson, UsageJson,
 };
 pub use running::RunningJson;
 pub use time::Moment;

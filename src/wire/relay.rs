@@ -118,8 +118,19 @@ impl<'a> RelaySecretJson<'a> {
     }
 }
 
+/// A device's account as it was made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RelayDeviceMade)]
+pub struct RelayDeviceMadeJson<'a> {
+    pub name: &'a str,
+    /// Shown this once; `null` when it was given.
+    #[schema(required = true)]
+    pub password: Option<&'a str>,
+}
+
 /// A device's account, without its keys.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RelayDevice)]
 pub struct RelayDeviceJson<'a> {
     name: &'a str,
     #[serde(serialize_with = "rfc3339")]

@@ -161,6 +161,30 @@ describe("an administrator", () => {
     await program.waitFor({ state: "detached" });
   });
 
+  it("gives devices accounts at the relay, and removes them", async () => {
+    const { page } = anna;
+    const device = page.locator("[data-device='door.cam']");
+    const dialog = page.getByRole("dialog");
+    await page.getByRole("link", { name: "Programs" }).click();
+    await page.getByText("No device has an account at the relay").waitFor();
+    await page.getByRole("button", { name: "Add a device" }).click();
+    await page.getByLabel("Name of the device").fill("4711");
+    await dialog.getByRole("button", { name: "Make the password" }).click();
+    await page.getByText("with a letter among them").waitFor();
+    await page.getByLabel("Name of the device").fill("door.cam");
+    await dialog.getByRole("button", { name: "Make the password" }).click();
+    const password = page.getByRole("textbox", { name: "Password of door.cam" });
+    assert.match(await password.inputValue(), /^\S{20,}$/);
+    await dialog.getByRole("button", { name: "I have kept it" }).click();
+    await device.getByText("made ").waitFor();
+
+    await device.getByRole("button", { name: "Actions for door.cam" }).click();
+    await page.getByRole("menuitem", { name: "Remove the device" }).click();
+    await dialog.getByRole("button", { name: "Remove the device" }).click();
+    await device.waitFor({ state: "detached" });
+    assert.deepEqual(await anna.ask("GET", "/api/admin/relay/devices/"), []);
+  });
+
   it("looks up the settings in force, and what the log warns of", async () => {
     const { page } = anna;
     const setting = (key) => page.locator(`[data-setting="${key}"]`);

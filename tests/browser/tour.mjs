@@ -111,6 +111,8 @@ export async function settle(browser, server) {
   const programs = "/api/admin/relay/secrets/";
   await anna.ask("POST", programs, { name: "matrix" });
   await anna.ask("POST", programs, { name: "cloud", max_allocations: 50, max_bytes_per_month: 2 ** 40 });
+  for (const name of ["doorbell", "camera-of-the-garden-behind-the-house.first-floor"])
+    await anna.ask("POST", "/api/admin/relay/devices/", { name });
   return { anna, boris, family: family.id, invitation: invitation.token, photo: "meadow.jpg" };
 }
 

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::librice::over_udp;
 use crate::relay::{Credential, Relay, assert_no_loss};
-use crate::relay_admin::printed;
+use crate::relay_admin::{admin, printed};
 use crate::relay_reload::Settings;
-use crate::support::{eventually, moznods, text};
+use crate::support::{answer, eventually, moznods, text};
 
 fn credential(username: &str, password: &str) -> Credential {
     Credential {
@@ -179,4 +180,66 @@ async fn what_no_device_can_be_called_is_one_clear_line() {
             "{error}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_make_and_remove_devices_by_the_api() {
+    const DEVICES: &str = "/api/admin/relay/devices/";
+    let relay = Relay::start(&[]);
+    let server = &relay.server;
+    let root = admin(server).await;
+    assert_eq!(root.get(DEVICES).await, (200, json!([])));
+
+    let (status, made) = root.post(DEVICES, json!({"name": "door"})).await;
+    assert_eq!((status, &made["name"]), (201, &json!("door")));
+    let door = credential("door", made["password"].as_str().unwrap());
+    assert_no_loss(&relay.uclient(&door, &["-y", "-c"]));
+    let given = json!({"name": "cam@garage", "password": "correct horse"});
+    let unsaid = json!({"name": "cam@garage", "password": null});
+    assert_eq!(root.post(DEVICES, given.clone()).await, (201, unsaid));
+    let camera = credential("cam@garage", "correct horse");
+    assert_no_loss(&relay.uclient(&camera, &["-y", "-c"]));
+
+    for (wanted, field) in [
+        (given, "name"),
+        (json!({}), "name"),
+        (json!({"name": "4711"}), "name"),
+        (json!({"name": ".."}), "name"),
+        (json!({"name": "a b"}), "name"),
+        (json!({"name": "gate", "password": "short"}), "password"),
+        (
+            json!({"name": "gate", "password": "пароль длинный"}),
+            "password",
+        ),
+    ] {
+        let (status, refused) = root.post(DEVICES, wanted.clone()).await;
+        assert_eq!(status, 400, "{wanted}");
+        assert!(refused[field][0].is_string(), "{wanted}: {refused}");
+    }
+
+    let (_, listed) = root.get(DEVICES).await;
+    let by_command: Value =
+        serde_json::from_str(&printed(server, &["turn", "user", "list", "--json"])).unwrap();
+    assert_eq!(by_command, listed);
+    assert_eq!(listed[1]["name"], "door");
+    assert!(!listed.to_string().contains("correct horse"));
+
+    assert!(
+        relay.live().await > 0.0,
+        "coturn's client leaves its allocations behind"
+    );
+    for name in ["door", "cam@garage"] {
+        let one = format!("{DEVICES}{name}/");
+        assert_eq!(answer(root.request(Method::DELETE, &one)).await.0, 204);
+        assert_eq!(answer(root.request(Method::DELETE, &one)).await.0, 404);
+    }
+    eventually("all of their allocations end", || async {
+        relay.live().await == 0.0
+    })
+    .await;
+    assert!(!relay.uclient(&door, &["-y", "-c"]).status.success());
+
+    let anna = server.user("anna").await;
+    assert_eq!(anna.get(DEVICES).await.0, 403);
+    assert_eq!(anna.post(DEVICES, json!({"name": "hers"})).await.0, 403);
 }

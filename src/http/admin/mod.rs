@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod relay_devices;
 mod secrets;
 mod state;
 
@@ -33,6 +34,7 @@ pub fn routes() -> Routes {
     ]
     .into_iter()
     .chain(accounts::routes())
+    .chain(relay_devices::routes())
     .chain(secrets::routes())
     .chain(state::routes())
     .collect()

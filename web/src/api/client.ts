@@ -19,6 +19,7 @@ import type {
   Pin,
   PublicRoom,
   PushSettings,
+  RelayDevice,
   RelaySecret,
   RelaySecretText,
   RelayUsage,
@@ -334,6 +335,11 @@ export function createApi(access: Access) {
       }),
     revokeRelaySecret: (name: string) =>
       request<void>("DELETE", `/api/admin/relay/secrets/${encodeURIComponent(name)}/`),
+    relayDevices: () => request<RelayDevice[]>("GET", "/api/admin/relay/devices/"),
+    addRelayDevice: (name: string) =>
+      request<{ name: string; password: string }>("POST", "/api/admin/relay/devices/", { name }),
+    removeRelayDevice: (name: string) =>
+      request<void>("DELETE", `/api/admin/relay/devices/${encodeURIComponent(name)}/`),
     settings: () => request<Setting[]>("GET", "/api/admin/settings/"),
     warnings: () => request<Warning[]>("GET", "/api/admin/warnings/"),
     audit: (before?: number) =>

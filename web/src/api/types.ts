@@ -282,6 +282,16 @@ export interface RelaySecretText {
   secret: string;
 }
 
+/** A device's account at the relay. */
+export interface RelayDevice {
+  name: string;
+  created_at: string;
+  /** For which it was made. */
+  realm: string;
+  /** Whether it can sign in: that is the server's realm. */
+  usable: boolean;
+}
+
 /** A setting of the server, as it is in force. */
 export interface Setting {
   /** `section.name`, or `name`. */

@@ -7,6 +7,7 @@ import { Page } from "../page";
 import { Audit } from "./audit";
 import { Programs } from "./programs";
 import { Relay } from "./relay";
+import { RelayDevices } from "./relay-devices";
 import { Rooms } from "./rooms";
 import { Settings } from "./settings";
 import { Usage } from "./usage";
@@ -17,7 +18,15 @@ const PARTS: Record<string, { text: Key; Screen: () => JSX.Element }> = {
   "": { text: "users", Screen: Users },
   rooms: { text: "rooms", Screen: Rooms },
   relay: { text: "relay", Screen: Relay },
-  programs: { text: "programs", Screen: Programs },
+  programs: {
+    text: "programs",
+    Screen: () => (
+      <>
+        <Programs />
+        <RelayDevices />
+      </>
+    ),
+  },
   usage: { text: "usage", Screen: Usage },
   audit: { text: "audit", Screen: Audit },
   settings: { text: "settings", Screen: Settings },
