@@ -9,7 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { chromium, firefox } from "playwright-core";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const binary = process.env.MOZNODS_BIN ?? join(root, "target/debug/moznods");
@@ -223,6 +223,22 @@ export function launch(more = [], options = {}) {
     ],
   });
 }
+
+/** Debian's own Firefox, which is driven by WebDriver BiDi. */
+export function launchFirefox() {
+  return firefox.launch({
+    channel: "moz-firefox",
+    executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
+    firefoxUserPrefs: {
+      "media.navigator.streams.fake": true,
+      "media.navigator.permission.disabled": true,
+      "media.peerconnection.ice.loopback": true,
+    },
+  });
+}
+
+/** What a context of it is not asked for: BiDi knows neither; its settings above give the permissions. */
+export const FIREFOX = { permissions: [], colorScheme: null };
 
 /** One person at one browser of their own. */
 export class Person {

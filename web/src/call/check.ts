@@ -24,6 +24,7 @@ export type Finding =
 export type Reason =
   | MediaProblem
   | "silent"
+  | "unmeasured"
   | "muted"
   | "no_answer"
   | "refused"
@@ -141,10 +142,12 @@ async function tryMicrophone({ media, wish }: CheckOptions, signal: AbortSignal)
     heard = meter.level() > SOUND;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+  const measured = meter?.runs ?? false;
   const note = opened.track?.label ?? media?.tracks.audio?.label ?? "";
   if (open === null) meter?.close();
   opened.track?.stop();
-  return heard ? { state: "good", ms, note } : { state: "doubtful", ms, reason: "silent" };
+  if (heard) return { state: "good", ms, note };
+  return { state: "doubtful", ms, reason: measured ? "silent" : "unmeasured" };
 }
 
 async function tryCamera({ media, wish }: CheckOptions): Promise<Finding> {

@@ -33,6 +33,11 @@ export class Meter {
     this.source.connect(this.analyser);
   }
 
+  /** Firefox measures nothing on a machine without a speaker. */
+  get runs(): boolean {
+    return this.source.context.state === "running";
+  }
+
   /** From 0 to 1, as it is drawn. */
   level(): number {
     return loudness(this.effective());

@@ -11,7 +11,7 @@ import { roomPath, route } from "../router";
 import { type CurrentCall, currentCall, declinedBy, leaveCall } from "../state/call";
 import { rooms } from "../state/rooms";
 import { me } from "../state/session";
-import { report } from "../state/toasts";
+import { report, toast } from "../state/toasts";
 import { IconButton } from "../ui/components";
 import { Icon } from "../ui/icons";
 import { wide } from "../ui/width";
@@ -172,7 +172,7 @@ function Controls({ call, children }: { call: Call; children?: ComponentChildren
           icon="screen"
           label={t(sharing ? "stop_sharing" : "share_screen")}
           tone={sharing ? "filled" : "plain"}
-          onClick={() => media.shareScreen().catch(report)}
+          onClick={() => media.shareScreen().catch(reportNoScreen)}
         />
       )}
       {children}
@@ -201,4 +201,10 @@ function CallBarOf({ current }: { current: CurrentCall }): JSX.Element {
       <Controls call={current.call} />
     </div>
   );
+}
+
+/** A system without a screen, or one that keeps it to itself, is no fault of the page. */
+function reportNoScreen(error: unknown): void {
+  if (error instanceof DOMException) toast(t("screen_not_shared"), "error");
+  else report(error);
 }

@@ -35,6 +35,7 @@ const ADVICE: Partial<Record<StepName, Key>> = {
 
 const REASONS: Partial<Record<Reason, Key>> = {
   silent: "advice_silent",
+  unmeasured: "advice_unmeasured",
   muted: "advice_muted",
   refused: "advice_refused",
   not_offered: "check_not_offered",
