@@ -108,6 +108,15 @@ impl Link {
         Ok(Link::Tls(Box::new(StreamOwned::new(connection, stream))))
     }
 
+    /// Has a stream begin with these bytes, before anything else; nothing of datagrams.
+    pub(crate) fn begin_with(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Link::Udp(_) => Ok(()),
+            Link::Tcp(stream) => stream.write_all(bytes),
+            Link::Tls(stream) => stream.sock.write_all(bytes),
+        }
+    }
+
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         match self {
             Link::Udp(socket) => socket.set_nonblocking(true),

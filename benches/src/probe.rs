@@ -43,11 +43,12 @@ impl From<io::Error> for ProbeError {
     }
 }
 
-/// Allocates twice, sends both ways, and ends the allocations. Blocks for some seconds when nothing is answered.
+/// Allocates twice, sends both ways, and ends the allocations. Streams begin with `beginning`. Blocks for some seconds when nothing is answered.
 pub fn round_trip(
     server: SocketAddr,
     transport: &Transport,
     credential: &Credential,
+    beginning: &[u8],
 ) -> Result<(), ProbeError> {
     let client = || {
         let any: IpAddr = match server {
@@ -59,7 +60,9 @@ pub fn round_trip(
             Transport::Tcp => Link::tcp(any, server),
             Transport::Tls(config) => Link::tls(any, server, Arc::clone(config)),
         };
-        Client::allocate(link?, server, credential)
+        let mut link = link?;
+        link.begin_with(beginning)?;
+        Client::allocate(link, server, credential)
     };
     let mut one = client()?;
     let outcome = client().map_err(ProbeError::from).and_then(|mut other| {

@@ -117,6 +117,7 @@ pub(super) fn bind_relay(
     };
     let mut listeners =
         Listeners::bind(turn.listen, workers).map_err(failed("turn.listen", turn.listen))?;
+    listeners = listeners.behind(turn.proxy_protocol.clone());
     turn.listen = listeners.address();
     relay::check_alternate(turn)??;
     if let Some(alternate) = &turn.alternate {

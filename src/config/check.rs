@@ -10,24 +10,25 @@ use moznods_turn::server::Config as RelayConfig;
 use super::{
     Accounts, AllowedOrigins, Chat, Config, ConfigError, Directory, ExternalAddr, ExternalIp, Http,
     Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, alternate, audit,
-    files, host_of, limits, oidc, tls,
+    files, host_of, limits, oidc, proxy, tls,
 };
 
 /// Bytes per second; a voice call takes about as much.
 const LEAST_RATE: u64 = 8192;
 const REALM_MAX: usize = RelayConfig::REALM_MAX;
 
+const NETWORKS: &str = "networks as CIDR, such as 10.0.0.0/8,fd00::/8";
+
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse::<IpNet>().ok().or_else(address)
+}
+
 impl Config {
     /// Checks collected settings.
     pub fn check(settings: &Settings) -> Result<Self, ConfigError> {
         const ADDRESS: &str = "ADDRESS:PORT, such as [::]:8080 or 127.0.0.1:8080";
-        const NETWORKS: &str = "networks as CIDR, such as 10.0.0.0/8,fd00::/8";
         let address = |text: &str| text.parse::<SocketAddr>().ok();
-        let network = |text: &str| {
-            text.parse::<IpNet>()
-                .ok()
-                .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
-        };
 
         let https = tls::parse_https(settings)?;
         let public_url = settings.get(
@@ -36,6 +37,7 @@ impl Config {
             "http://HOST[:PORT] or https://HOST[:PORT], without a path",
         )?;
         let domain = tls::parse_domain(settings)?;
+        proxy::check(settings, https.is_some())?;
         let public_url = match (public_url, &domain, &https) {
             (None, Some(domain), Some(https)) => Some(match https.listen.port() {
                 443 => format!("https://{domain}"),
@@ -77,6 +79,7 @@ impl Config {
                 listen: settings.get("http.listen", address, ADDRESS)?,
                 https: https.clone(),
                 trusted_proxies: settings.list("http.trusted_proxies", network, NETWORKS)?,
+                proxy_protocol: settings.list("http.proxy_protocol", network, NETWORKS)?,
                 allowed_origins: settings.get(
                     "http.allowed_origins",
                     parse_allowed_origins,
@@ -96,6 +99,7 @@ impl Config {
                 enabled: settings.switch("turn.enabled")?,
                 listen: turn_listen,
                 tls: tls::parse_turn(settings, https.as_ref())?,
+                proxy_protocol: settings.list("turn.proxy_protocol", network, NETWORKS)?,
                 relay_ports: settings.get(
                     "turn.relay_ports",
                     |text| {

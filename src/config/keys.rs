@@ -47,9 +47,14 @@ pub(super) const KEYS: &[Key] = &[
         "Name of this server: the certificate for it is had by ACME, unless http.tls_cert is set",
     ),
     key(
+        "behind_proxy",
+        "",
+        "true: a web proxy on this machine has the certificate and passes requests on; CIDRs: one elsewhere; empty: none",
+    ),
+    key(
         "http.listen",
         "[::]:8080",
-        "Address and port of the web client and the API; [::]:80 where domain is set",
+        "Address and port of the web client and the API; [::]:80 where domain is set, 127.0.0.1:8080 where behind_proxy is true",
     ),
     key(
         "http.tls_listen",
@@ -70,7 +75,12 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "http.trusted_proxies",
         "",
-        "Networks whose X-Forwarded-* headers are believed, as CIDR",
+        "Networks whose X-Forwarded-* headers are believed, as CIDR; those of behind_proxy where that is set",
+    ),
+    key(
+        "http.proxy_protocol",
+        "",
+        "Networks of balancers whose connections begin with a PROXY header (version 1 or 2), as CIDR",
     ),
     key(
         "http.allowed_origins",
@@ -114,6 +124,11 @@ pub(super) const KEYS: &[Key] = &[
         "Certificate chain for TURN over TLS alone, a PEM file; empty: that of HTTPS",
     ),
     key("turn.tls_key", "", "Its private key, a PEM file"),
+    key(
+        "turn.proxy_protocol",
+        "",
+        "Networks of balancers whose streams of TURN begin with a PROXY header (version 1 or 2), as CIDR",
+    ),
     key(
         "turn.relay_ports",
         "49152-65535",

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use super::ConfigError;
 use super::keys::KEYS;
+use super::{ConfigError, proxy};
 
 /// File that is read when neither `--config` nor `MOZNODS_CONFIG` names one; it may be missing.
 const DEFAULT_FILE: &str = "moznods.toml";
 const FILE_VARIABLE: &str = "MOZNODS_CONFIG";
+/// How the origin begins of what follows from another setting.
+const DERIVED: &str = "default, since ";
 
 /// The flags of all settings; flatten it into a clap command.
 #[derive(Clone, Default)]
@@ -34,15 +36,21 @@ impl Args for Flags {
             } else {
                 format!(" [default: {}]", key.default)
             };
-            command.arg(
-                Arg::new(key.path)
-                    .long(key.path.replace(['.', '_'], "-"))
-                    .value_name("VALUE")
-                    .help(format!("{}{default}", key.help))
-                    .help_heading("Settings")
-                    .hide_short_help(true)
-                    .global(true),
-            )
+            let flag = Arg::new(key.path)
+                .long(key.path.replace(['.', '_'], "-"))
+                .value_name("VALUE")
+                .help(format!("{}{default}", key.help))
+                .help_heading("Settings")
+                .hide_short_help(true)
+                .global(true);
+            command.arg(match key.path {
+                // The word alone means what most want.
+                "behind_proxy" => flag
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true"),
+                _ => flag,
+            })
         })
     }
 
@@ -170,12 +178,21 @@ impl Settings {
             raw.get(path)
                 .is_some_and(|raw: &Raw| !raw.text.trim().is_empty())
         };
-        if is_set("domain")
-            && let Some(listen) = raw.get_mut("http.listen")
-            && listen.origin == "default"
-        {
-            listen.text = "[::]:80".to_owned();
-            listen.origin = "default, since domain is set".to_owned();
+        let behind = raw.get("behind_proxy").map_or("", |raw| raw.text.as_str());
+        let mut derived: Vec<(&str, &str, String)> = proxy::defaults(behind)
+            .into_iter()
+            .map(|(path, text)| ("behind_proxy", path, text.to_owned()))
+            .collect();
+        if is_set("domain") {
+            derived.push(("domain", "http.listen", "[::]:80".to_owned()));
+        }
+        for (from, path, text) in derived {
+            if let Some(raw) = raw.get_mut(path)
+                && raw.origin == "default"
+            {
+                let origin = format!("{DERIVED}{from} is set");
+                *raw = Raw { text, origin };
+            }
         }
         Ok(Settings { raw })
     }
@@ -275,6 +292,12 @@ impl Settings {
             let shown = if secret { "…" } else { text };
             ConfigError(format!("{path} = \"{shown}\" ({origin}): expected {right}"))
         })
+    }
+
+    /// Whether nobody has set it, and it follows from another setting.
+    pub(super) fn is_derived(&self, path: &str) -> bool {
+        let raw = self.raw.get(path);
+        raw.is_some_and(|raw| raw.origin.starts_with(DERIVED))
     }
 
     pub(super) fn list<T>(

@@ -12,6 +12,7 @@ mod keys;
 mod layers;
 mod limits;
 mod oidc;
+mod proxy;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -123,6 +124,8 @@ pub struct Http {
     /// `None`: all is served at `listen`, which otherwise leads here.
     pub https: Option<Https>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
     pub allowed_origins: AllowedOrigins,
     /// Whether `/metrics` is for everybody.
     pub public_metrics: bool,
@@ -153,6 +156,8 @@ pub struct Turn {
     pub listen: SocketAddr,
     /// `None`: no TURN over TLS.
     pub tls: Option<TurnTls>,
+    /// Whose streams begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
     pub relay_ports: RangeInclusive<u16>,
     pub external_ip: ExternalIp,
     /// `None`: no NAT behaviour discovery.

@@ -250,6 +250,52 @@ fn lists_are_arrays_or_commas() {
 }
 
 #[test]
+fn one_word_makes_a_server_behind_a_proxy() {
+    let http = |flags: &[(&'static str, &str)]| load(flags, &[], "").unwrap().http;
+    let on_this_machine = http(&[("behind_proxy", "true")]);
+    assert_eq!(on_this_machine.listen, "127.0.0.1:8080".parse().unwrap());
+    let trusted = |http: &Http| {
+        let nets = http.trusted_proxies.iter().map(ToString::to_string);
+        nets.collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(trusted(&on_this_machine), "127.0.0.0/8,::1/128");
+    let elsewhere = http(&[("behind_proxy", "10.0.0.7, fd00::/8")]);
+    assert_eq!(elsewhere.listen, "[::]:8080".parse().unwrap());
+    assert_eq!(trusted(&elsewhere), "10.0.0.7/32,fd00::/8");
+    for none in ["", "false"] {
+        assert_eq!(trusted(&http(&[("behind_proxy", none)])), "");
+    }
+    let more = http(&[
+        ("behind_proxy", "true"),
+        ("http.listen", "[::1]:81"),
+        ("http.trusted_proxies", "10.0.0.7"),
+    ]);
+    assert_eq!(more.listen, "[::1]:81".parse().unwrap());
+    assert_eq!(trusted(&more), "10.0.0.7/32");
+    for (flags, expected) in [
+        (
+            &[("behind_proxy", "nginx")][..],
+            "behind_proxy = \"nginx\" (--behind-proxy): expected true, or networks as CIDR, such as 10.0.0.0/8,fd00::/8",
+        ),
+        (
+            &[
+                ("behind_proxy", "10.0.0.7"),
+                ("http.trusted_proxies", "10.0.0.8"),
+            ],
+            "behind_proxy = \"10.0.0.7\" (--behind-proxy): expected true or nothing, since http.trusted_proxies names the \
+             proxies",
+        ),
+        (
+            &[("behind_proxy", "true"), ("domain", "chat.example.org")],
+            "behind_proxy = \"true\" (--behind-proxy): expected nothing, since this server has a certificate of its own; \
+             http.trusted_proxies or http.proxy_protocol name what stands before it",
+        ),
+    ] {
+        assert_eq!(load(flags, &[], "").unwrap_err(), expected);
+    }
+}
+
+#[test]
 fn stun_servers_are_written_as_admins_write_them() {
     let servers = |text| {
         load(&[("ice.extra_stun", text)], &[], "")

@@ -16,12 +16,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
-use super::{Edge, client, tls};
+use super::connections::Seat;
+use super::{Edge, balanced, client, tls};
 
 /// For the whole head of a request to come, or for a handshake; also how long a connection may wait for its next request.
 pub(super) const HEAD_WAIT: Duration = Duration::from_secs(15);
@@ -46,6 +47,15 @@ pub struct Listener {
 pub struct Way {
     pub peer: SocketAddr,
     pub is_secure: bool,
+    /// Whether a balancer has told who the peer is.
+    pub is_balanced: bool,
+}
+
+/// A connection before anything is spoken over it.
+pub(super) struct Arrived {
+    pub stream: TcpStream,
+    pub way: Way,
+    pub seat: Seat,
 }
 
 /// Accepts until `stop` ends. A connection ends, after the request it is at, when the sender of `serving` is gone.
@@ -67,33 +77,39 @@ pub async fn until(
         match accepted {
             Ok((stream, peer)) => {
                 let address = peer.ip().to_canonical();
-                // Those behind a proxy are known by their requests alone.
-                let counted = (!client::is_trusted(&edge, address)).then_some(address);
+                let counted = client::counted(&edge, address);
                 let Ok(seat) = edge.connections.seat(counted, PAUSE) else {
                     tracing::debug!("too many connections: one more is closed");
                     continue;
                 };
                 // Frames are small and wanted at once. Without it they are late, not wrong.
                 let _ = stream.set_nodelay(true);
+                let arrived = Arrived {
+                    stream,
+                    way: Way {
+                        peer,
+                        is_secure: false,
+                        is_balanced: false,
+                    },
+                    seat,
+                };
+                let (tls, edge) = (listener.tls.clone(), Arc::clone(&edge));
                 let (router, serving) = (router.clone(), serving.clone());
-                match listener.tls.clone() {
-                    None => {
-                        let is_secure = false;
-                        let served = serve(stream, Way { peer, is_secure }, router, serving);
-                        tokio::spawn(async move {
-                            served.await;
-                            drop(seat);
-                        });
+                tokio::spawn(async move {
+                    let Some(arrived) = balanced::told(arrived, &edge, serving.clone()).await
+                    else {
+                        return;
+                    };
+                    let Arrived { stream, way, seat } = arrived;
+                    match tls {
+                        None => serve(stream, way, router, serving).await,
+                        Some(config) => {
+                            let app = Arc::clone(&edge.app);
+                            tls::serve(stream, way, config, router, app, serving).await;
+                        }
                     }
-                    Some(config) => {
-                        let app = Arc::clone(&edge.app);
-                        let served = tls::serve(stream, peer, config, router, app, serving);
-                        tokio::spawn(async move {
-                            served.await;
-                            drop(seat);
-                        });
-                    }
-                }
+                    drop(seat);
+                });
             }
             Err(error) => {
                 if complained.is_none_or(|when| when.elapsed() >= COMPLAIN_EVERY) {
@@ -159,6 +175,7 @@ mod tests {
         let way = Way {
             peer: (Ipv4Addr::LOCALHOST, 1).into(),
             is_secure: false,
+            is_balanced: false,
         };
         let served = async move {
             serve(theirs, way, router, serving).await;

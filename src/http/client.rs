@@ -52,12 +52,26 @@ pub fn is_local(parts: &Parts) -> bool {
     let through_proxy = FORWARDED
         .iter()
         .any(|name| parts.headers.contains_key(*name));
-    peer(parts).is_loopback() && !through_proxy
+    let way = parts.extensions.get::<Way>();
+    peer(parts).is_loopback() && !through_proxy && way.is_some_and(|way| !way.is_balanced)
 }
 
 pub fn is_trusted(edge: &Edge, address: IpAddr) -> bool {
     let trusted = &edge.app.config.http.trusted_proxies;
     trusted.iter().any(|net| net.contains(&address))
+}
+
+/// By which address a connection counts in what networks may have: those behind a proxy are known by their requests, and
+/// those behind a balancer by what it says.
+pub fn counted(edge: &Edge, address: IpAddr) -> Option<IpAddr> {
+    let known = is_trusted(edge, address) || is_balancer(edge, address);
+    (!known).then_some(address)
+}
+
+/// Whether connections from there begin with a PROXY header.
+pub fn is_balancer(edge: &Edge, address: IpAddr) -> bool {
+    let balancers = &edge.app.config.http.proxy_protocol;
+    balancers.iter().any(|net| net.contains(&address))
 }
 
 /// Every connection comes with one; without, it would be a stranger.

@@ -56,6 +56,7 @@ impl Control {
                     let nowhere = accept::Way {
                         peer: (Ipv6Addr::UNSPECIFIED, 0).into(),
                         is_secure: false,
+                        is_balanced: false,
                     };
                     let served = accept::serve(stream, nowhere, router.clone(), serving.clone());
                     tokio::spawn(served);

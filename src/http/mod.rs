@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod auth;
+mod balanced;
 mod bots;
 mod client;
 mod connections;
@@ -63,6 +64,7 @@ struct Edge {
     /// Where the certificate is had by ACME.
     acme: Option<Arc<Shown>>,
     connections: Arc<Connections>,
+    balancers: balanced::Complaints,
     uploads: Arc<files::Uploads>,
     exports: Arc<export::Exports>,
     localizer: Localizer,
@@ -90,6 +92,7 @@ pub async fn serve(
         connections: Connections::new(Arc::clone(&limits)),
         limits,
         acme,
+        balancers: balanced::Complaints::default(),
         uploads: Arc::default(),
         exports: Arc::default(),
         localizer: Localizer::default(),

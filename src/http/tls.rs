@@ -1,7 +1,6 @@
 //! What comes over TLS: the handshake, and which protocol is spoken then.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,7 +103,7 @@ impl Spoken {
 /// Up to the end of the connection, as [`accept::serve`], or to its being the relay's.
 pub(super) async fn serve(
     stream: TcpStream,
-    peer: SocketAddr,
+    way: Way,
     config: Arc<ServerConfig>,
     router: Router,
     app: Arc<App>,
@@ -128,14 +127,16 @@ pub(super) async fn serve(
         }
     };
     app.metrics.tls_connection(spoken.as_str());
-    let is_secure = true;
-    let way = Way { peer, is_secure };
+    let way = Way {
+        is_secure: true,
+        ..way
+    };
     match (spoken, app.relay()) {
         (Spoken::Turn, Some(relay)) => {
             let (socket, tls) = stream.into_inner();
             let adopted = socket
                 .into_std()
-                .and_then(|socket| relay.adopt(socket, tls, peer));
+                .and_then(|socket| relay.adopt(socket, tls, way.peer));
             if let Err(error) = adopted {
                 tracing::debug!(%error, "a relay connection could not be taken");
             }
@@ -287,6 +288,7 @@ mod tests {
         let way = Way {
             peer: (Ipv4Addr::LOCALHOST, 1).into(),
             is_secure: true,
+            is_balanced: false,
         };
         let served = tokio::spawn(async move {
             serve_http2(theirs, way, router, serving).await;

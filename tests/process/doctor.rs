@@ -450,3 +450,22 @@ fn a_name_that_leads_elsewhere_is_named() {
         "unknown"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_to_which_only_balancers_come_is_looked_at_as_by_one() {
+    let authority = Authority::new();
+    let tls = free_port();
+    let mut all = settings(free_port(), free_port());
+    all.push(format!("--turn-tls-listen=127.0.0.1:{tls}"));
+    all.extend(authority.issue("server", "127.0.0.1", 2100));
+    all.push("--http-proxy-protocol=127.0.0.0/8".to_owned());
+    all.push("--turn-proxy-protocol=127.0.0.0/8".to_owned());
+    let arguments: Vec<&str> = all.iter().map(String::as_str).collect();
+    let relay = Relay::start(&arguments);
+    let found = authority.look(relay.server.directory(), &all);
+    assert!(found.ok, "{:#?}", found.checks);
+    found.the("http_right");
+    let trips = found.checks.iter();
+    let trips = trips.filter(|check| check["code"] == "trip_right").count();
+    assert_eq!(trips, 3, "{:#?}", found.checks);
+}

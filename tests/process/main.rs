@@ -12,6 +12,7 @@ mod admin;
 mod audit;
 mod avatars;
 mod backup;
+mod balancer;
 mod bench;
 mod bots;
 mod calls;

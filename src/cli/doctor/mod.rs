@@ -9,8 +9,12 @@ mod ports;
 mod relaying;
 mod report;
 
+use std::net::SocketAddr;
+
 use axum::http::Method;
 use clap::Args;
+use ipnet::IpNet;
+use moznods_turn::net::proxied;
 use tokio::net::UnixStream;
 
 use super::{Failure, Outcome, control};
@@ -49,6 +53,14 @@ impl Doctor {
     }
 }
 
+/// What a connection of ours to this address begins with: where only balancers come from, we are taken for one.
+fn beginning(balancers: &[IpNet], server: SocketAddr) -> &'static [u8] {
+    match balancers.iter().any(|net| net.contains(&server.ip())) {
+        true => proxied::LOCAL,
+        false => &[],
+    }
+}
+
 /// A server on the data directory.
 struct Running {
     /// `None`: the system does not tell.
@@ -62,11 +74,11 @@ async fn look(config: Config, report: &mut Report) -> Outcome {
     machine::look(&config, running.as_ref(), report)?;
     let certificate = certificates::of_relay(&config, report)?;
     let relay = match &running {
-        Some(running) => ports::of_running(running, report).await?,
+        Some(running) => ports::of_running(running, &config, report).await?,
         None => ports::free(config.clone(), certificate.as_ref(), report).await?,
     };
     if let Some(relay) = &relay {
-        relaying::look(relay, certificate.as_ref(), report).await?;
+        relaying::look(&config, relay, certificate.as_ref(), report).await?;
         addresses::look(&config, relay, report).await?;
     }
     addresses::of_name(&config, running.as_ref(), relay.as_ref(), report).await

@@ -1,29 +1,29 @@
 //! The ports: of a running server, whether it answers there; before one is started, whether they can be had.
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Request;
 use moznods_bench::client::Credential;
 use moznods_turn::auth::{self, Authenticator, Claim, Loss, Owner, Refusal};
 use moznods_turn::net::Relay as TurnRelay;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::Running;
 use super::certificates::OwnCertificate;
 use super::report::Report;
+use super::{Running, beginning};
 use crate::certificates::Source;
 use crate::cli::{Failure, Outcome, serve};
 use crate::config::Config;
-use crate::outbound::{Bounds, Outbound, Reach};
 use crate::relay;
 
 const CHECK: &str = "port";
-const BOUNDS: Bounds = Bounds {
-    within: Duration::from_secs(10),
-    body: 1024,
-};
+const WAIT: Duration = Duration::from_secs(10);
+const HEALTHY: [u8; 12] = *b"HTTP/1.1 200";
 
 /// A relay that can be asked.
 pub struct Relay {
@@ -48,20 +48,36 @@ fn from_here(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-pub async fn of_running(running: &Running, report: &mut Report) -> Result<Option<Relay>, Failure> {
+/// Asks whether it is well, by a stream that begins so.
+async fn ask(server: SocketAddr, begin: &[u8]) -> io::Result<()> {
+    let mut stream = TcpStream::connect(server).await?;
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    stream
+        .write_all(&[begin, request.as_bytes()].concat())
+        .await?;
+    let mut answer = [0; HEALTHY.len()];
+    stream.read_exact(&mut answer).await?;
+    match answer == HEALTHY {
+        true => Ok(()),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+pub async fn of_running(
+    running: &Running,
+    config: &Config,
+    report: &mut Report,
+) -> Result<Option<Relay>, Failure> {
     let told = &running.told;
-    let address = from_here(told.http).to_string();
-    let request = Request::get(format!("http://{address}/healthz")).body("");
-    let answer = match request {
-        Ok(request) => {
-            Outbound::default()
-                .fetch(request, Reach::Anywhere, BOUNDS)
-                .await
-        }
-        Err(_) => return Err(Failure::Answer(format!("it listens on {address}"))),
-    };
-    match answer {
-        Ok(_) => report.right(CHECK, "http_right", &[("address", &address)])?,
+    let server = from_here(told.http);
+    let address = server.to_string();
+    let asked = timeout(
+        WAIT,
+        ask(server, beginning(&config.http.proxy_protocol, server)),
+    )
+    .await;
+    match asked.unwrap_or_else(|late| Err(late.into())) {
+        Ok(()) => report.right(CHECK, "http_right", &[("address", &address)])?,
         Err(error) => {
             let values = [("address", &*address), ("error", &*error.to_string())];
             report.wrong(CHECK, "http_silent", &values)?;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCert;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -36,6 +37,7 @@ pub struct Listeners {
     pub(super) workers: Vec<WorkerSockets>,
     address: SocketAddr,
     pub(super) tls: Option<(SocketAddr, Arc<ServerConfig>)>,
+    pub(super) balancers: Vec<IpNet>,
 }
 
 /// A listening address that cannot be had.
@@ -83,6 +85,7 @@ impl Listeners {
                 .collect::<Result<_, _>>()?,
             address,
             tls: None,
+            balancers: Vec::new(),
         })
     }
 
@@ -125,6 +128,13 @@ impl Listeners {
         }
         self.tls = Some((address, config));
         Ok(self)
+    }
+
+    /// Streams from these networks begin with a header of the [PROXY protocol](super::proxied), in which a balancer says
+    /// whose each is; one without it is closed. From elsewhere none is taken.
+    pub fn behind(mut self, balancers: Vec<IpNet>) -> Self {
+        self.balancers = balancers;
+        self
     }
 
     /// Where clients arrive over TLS, if they can.

@@ -8,6 +8,7 @@ mod lanes;
 mod listen;
 mod mail;
 mod mmsg;
+pub mod proxied;
 mod relay;
 mod stream;
 mod sys;
@@ -24,6 +25,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use mio::{Poll, Waker};
 use rustls::ServerConnection;
 
@@ -91,13 +93,14 @@ impl Relay {
             adopted: AtomicUsize::new(0),
         };
         let tls = listeners.tls.map(|(_, config)| config);
+        let balancers: Arc<[IpNet]> = listeners.balancers.into();
         let all = listeners.workers.into_iter().zip(polls);
         for (index, (sockets, poll)) in (0..=u8::MAX).zip(all) {
             let worker = worker::Worker::new(
                 index,
                 poll,
                 sockets,
-                tls.clone(),
+                (tls.clone(), Arc::clone(&balancers)),
                 Arc::clone(&common),
                 post.clone(),
                 Arc::clone(&stop),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ipnet::IpNet;
 use mio::net::{TcpListener, UdpSocket};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -20,6 +21,7 @@ use slab::Slab;
 use socket2::SockRef;
 
 use self::datagrams::{Listener, find_listener};
+use self::streams::Unnamed;
 use super::alarm::Alarm;
 use super::batch::{self, Ask, Inbox, Outbox, Payload, Queue};
 use super::lanes::{Lanes, Packet};
@@ -56,6 +58,8 @@ enum Place {
     RelayTcp(usize),
     /// A connection with such a peer, and the client's that is bound to it.
     Peer(usize),
+    /// A stream whose balancer has yet to say whose it is.
+    Unnamed(usize),
 }
 
 /// What becomes of a stream after a message that it brought.
@@ -70,7 +74,7 @@ pub(super) fn relay_index(allocation: AllocationId, ipv4: bool) -> usize {
     2 * allocation.slot() + usize::from(!ipv4)
 }
 
-const KIND_SHIFT: u32 = usize::BITS - 3;
+const KIND_SHIFT: u32 = usize::BITS - 4;
 
 /// Of what wakes a worker for its mail.
 pub(super) const WAKER: Token = Token(0);
@@ -86,6 +90,7 @@ impl Place {
             Place::RelayTcp(index) => (5, index),
             Place::Peer(index) => (6, index),
             Place::Alarm => (7, 0),
+            Place::Unnamed(index) => (8, index),
         };
         Token(kind << KIND_SHIFT | index)
     }
@@ -100,6 +105,7 @@ impl Place {
             5 => Place::RelayTcp(index),
             6 => Place::Peer(index),
             7 => Place::Alarm,
+            8 => Place::Unnamed(index),
             _ => Place::Waker,
         }
     }
@@ -140,6 +146,11 @@ struct Io {
     /// By slot of the allocation.
     relays: Vec<Option<RelaySockets>>,
     streams: Slab<Connection>,
+    /// Whose streams begin with a PROXY header.
+    balancers: Arc<[IpNet]>,
+    unnamed: Slab<Unnamed>,
+    /// When it was last said that a balancer does not send what it should.
+    complained: Option<Instant>,
     /// Streams for which something was gathered in this turn.
     dirty: Vec<usize>,
     by_tuple: HashMap<FiveTuple, usize>,
@@ -153,7 +164,7 @@ impl Worker {
         index: u8,
         poll: Poll,
         sockets: WorkerSockets,
-        tls: Option<Arc<ServerConfig>>,
+        (tls, balancers): (Option<Arc<ServerConfig>>, Arc<[IpNet]>),
         common: Arc<Common>,
         post: Post,
         stop: Arc<AtomicBool>,
@@ -220,6 +231,9 @@ impl Worker {
                 tcp,
                 relays: Vec::new(),
                 streams: Slab::new(),
+                balancers,
+                unnamed: Slab::new(),
+                complained: None,
                 dirty: Vec::new(),
                 by_tuple: HashMap::new(),
                 by_prefix: HashMap::new(),
@@ -344,7 +358,7 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let sweep =
-            (!self.starved.is_empty() || !self.io.streams.is_empty() || !self.peers.is_empty())
+            (!self.starved.is_empty() || !self.io.has_no_streams() || !self.peers.is_empty())
                 .then_some(self.swept + SWEEP);
         let due = [self.server.poll_timeout(), self.peers.next_resume(), sweep];
         let next = due.into_iter().flatten().min()?;
@@ -365,6 +379,7 @@ impl Worker {
             Place::Stream(key) => self.serve_stream(now, key, writable),
             Place::RelayTcp(index) => self.accept_peer(now, index),
             Place::Peer(key) => self.peers.serve(&mut self.server, now, key),
+            Place::Unnamed(key) => self.read_header(now, key),
         };
         if more {
             self.again.push(place);
@@ -590,6 +605,7 @@ impl Io {
     fn shrink(&mut self) {
         self.relays.shrink_to_fit();
         self.streams.shrink_to_fit();
+        self.unnamed.shrink_to_fit();
         self.by_tuple.shrink_to_fit();
         self.by_prefix.shrink_to_fit();
     }

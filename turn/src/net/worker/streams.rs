@@ -1,6 +1,6 @@
 //! The streams by which clients come: taking them, reading their messages, and making room when there are too many.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use super::{Io, Onward, Place, TURNS, Worker, is_out_of_files};
 use crate::net::batch::Payload;
 use crate::net::mail::Letter;
+use crate::net::proxied::{self, Found};
 use crate::net::stream::{self, Connection, NotTurn};
 use crate::net::tls::Link;
 use crate::server::{FiveTuple, Now, Transport, prefix};
@@ -23,10 +24,23 @@ const STREAM_TURNS: usize = 2;
 const MAX_STREAMS: usize = 4096;
 /// Streams of one worker from one network, /24 or /56. For one more, one of theirs is closed likewise, or it is not taken.
 const MAX_STREAMS_PER_PREFIX: u32 = 512;
+/// Streams of one worker of which no balancer has yet said whose they are. For one more, the oldest is closed.
+const MAX_UNNAMED: usize = 1024;
+/// Between two complaints of balancers.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// How long a stream may be without an allocation.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a stream keeps memory that it does not make use of.
 const UNUSED: Duration = Duration::from_secs(5);
+
+/// A stream that a balancer has opened, before it has said for whom.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    socket: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    balancer: SocketAddr,
+    since: Instant,
+}
 
 impl Worker {
     /// Takes new streams; true when it is to be tried again.
@@ -50,29 +64,96 @@ impl Worker {
                     return false;
                 }
             };
-            // A handshake costs far more than to ask for it.
-            if tls.is_some() && !self.server.admits(now, client) {
+            if self.io.is_balancer(client) {
+                let unnamed = Unnamed {
+                    socket: stream,
+                    tls,
+                    balancer: client,
+                    since: now.instant,
+                };
+                if let Err(error) = self.io.add_unnamed(unnamed) {
+                    tracing::debug!(%error, "a balancer's connection could not be taken");
+                }
                 continue;
             }
-            let Ok(server) = stream.local_addr() else {
-                continue;
-            };
-            let tuple = FiveTuple {
-                transport: match tls {
-                    Some(_) => Transport::Tls,
-                    None => Transport::Tcp,
-                },
-                client,
-                server,
-            };
-            if !self.make_room(now, tuple) {
-                continue;
-            }
-            if let Err(error) = self.io.add_stream(stream, tls.as_ref(), tuple, now.instant) {
-                tracing::debug!(%error, "a relay connection could not be taken");
-            }
+            self.welcome(now, stream, tls.as_ref(), client);
         }
         true
+    }
+
+    /// Takes a stream of this client.
+    fn welcome(
+        &mut self,
+        now: Now,
+        stream: TcpStream,
+        tls: Option<&Arc<ServerConfig>>,
+        client: SocketAddr,
+    ) {
+        // A handshake costs far more than to ask for it.
+        if tls.is_some() && !self.server.admits(now, client) {
+            return;
+        }
+        let Ok(server) = stream.local_addr() else {
+            return;
+        };
+        let tuple = FiveTuple {
+            transport: match tls {
+                Some(_) => Transport::Tls,
+                None => Transport::Tcp,
+            },
+            client,
+            server,
+        };
+        if !self.make_room(now, tuple) {
+            return;
+        }
+        if let Err(error) = self.io.add_stream(stream, tls, tuple, now.instant) {
+            tracing::debug!(%error, "a relay connection could not be taken");
+        }
+    }
+
+    /// Reads whose a balancer's stream is, once all of that has come; true when it is to be tried again.
+    pub(super) fn read_header(&mut self, now: Now, key: usize) -> bool {
+        let Some(unnamed) = self.io.unnamed.get(key) else {
+            return false;
+        };
+        let balancer = unnamed.balancer;
+        let mut bytes = [0; proxied::MAX_HEADER];
+        // What comes behind it stays where it is. More of it is told of anew.
+        let found = match unnamed.socket.peek(&mut bytes) {
+            Ok(0) => {
+                // Only whether somebody is here was asked.
+                self.io.unnamed.remove(key);
+                return false;
+            }
+            Ok(count) => proxied::parse(bytes.get(..count).unwrap_or_default()).ok(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(_) => {
+                self.io.unnamed.remove(key);
+                return false;
+            }
+        };
+        let (header, len) = match found {
+            Some(Found::Whole(header, len)) => (header, len),
+            Some(Found::Missing(_)) => return false,
+            None => {
+                self.io.unnamed.remove(key);
+                self.io.complain(now.instant, balancer);
+                return false;
+            }
+        };
+        let mut unnamed = self.io.unnamed.remove(key);
+        let read = unnamed
+            .socket
+            .read(bytes.get_mut(..len).unwrap_or_default());
+        let taken = read.is_ok_and(|count| count == len)
+            && self.io.registry.deregister(&mut unnamed.socket).is_ok();
+        if taken {
+            let client = header.client.unwrap_or(balancer);
+            self.welcome(now, unnamed.socket, unnamed.tls.as_ref(), client);
+        }
+        false
     }
 
     /// Reads messages of a stream; true when there may be more.
@@ -267,8 +348,17 @@ impl Worker {
         }
     }
 
-    /// Closes streams that have been without an allocation for too long.
+    /// Closes streams that have been without an allocation for too long, and those of which nobody says whose they are.
     pub(super) fn close_idle(&mut self, now: Now) {
+        let is_late = |unnamed: &Unnamed| {
+            now.instant.saturating_duration_since(unnamed.since) >= proxied::HEADER_WAIT
+        };
+        let late = self.io.unnamed.iter().find(|(_, unnamed)| is_late(unnamed));
+        if let Some((_, unnamed)) = late {
+            let balancer = unnamed.balancer;
+            self.io.unnamed.retain(|_, unnamed| !is_late(unnamed));
+            self.io.complain(now.instant, balancer);
+        }
         let mut idle = Vec::new();
         for (key, connection) in &mut self.io.streams {
             if self.server.has_allocation(connection.tuple) {
@@ -293,6 +383,44 @@ impl Worker {
 impl Io {
     fn keep_spare(&mut self) {
         self.spare = self.registry.try_clone().ok();
+    }
+
+    pub(super) fn has_no_streams(&self) -> bool {
+        self.streams.is_empty() && self.unnamed.is_empty()
+    }
+
+    fn is_balancer(&self, client: SocketAddr) -> bool {
+        let ip = client.ip().to_canonical();
+        self.balancers.iter().any(|net| net.contains(&ip))
+    }
+
+    fn add_unnamed(&mut self, mut unnamed: Unnamed) -> io::Result<()> {
+        if self.unnamed.len() >= MAX_UNNAMED {
+            let oldest = self.unnamed.iter().min_by_key(|(_, other)| other.since);
+            if let Some((key, _)) = oldest {
+                self.unnamed.remove(key);
+            }
+        }
+        let entry = self.unnamed.vacant_entry();
+        let token = Place::Unnamed(entry.key()).token();
+        self.registry
+            .register(&mut unnamed.socket, token, Interest::READABLE)?;
+        entry.insert(unnamed);
+        Ok(())
+    }
+
+    fn complain(&mut self, now: Instant, balancer: SocketAddr) {
+        let is_new = self
+            .complained
+            .is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN_EVERY);
+        if is_new {
+            self.complained = Some(now);
+            let balancer = balancer.ip().to_canonical();
+            tracing::warn!(
+                %balancer,
+                "a stream from a balancer does not begin with a PROXY header, and is closed"
+            );
+        }
     }
 
     fn add_stream(
