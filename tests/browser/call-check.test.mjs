@@ -51,7 +51,7 @@ describe("the connection check", () => {
     const found = {};
     for (const step of STEPS) {
       const item = dialog.locator(`[data-step="${step}"]`);
-      found[step] = { state: await item.getAttribute("class"), text: await item.innerText() };
+      found[step] = { state: await item.getAttribute("class"), text: await item.textContent() };
     }
     return found;
   }

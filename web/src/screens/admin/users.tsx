@@ -78,9 +78,7 @@ function UserRow(props: {
           {user.is_blocked && <span class="tag danger">{t("blocked")}</span>}{" "}
           {user.has_totp && <span class="tag">{t("second_factor")}</span>}
         </span>
-        <span class="who-note">
-          @{user.username} · {user.email}
-        </span>
+        <span class="who-note">{[`@${user.username}`, user.email].filter(Boolean).join(" · ")}</span>
         <span class="who-note">
           {seen} · {t("files_of", { count: user.file_count, size: formatSize(user.file_bytes) })}
         </span>
