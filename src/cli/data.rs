@@ -1,20 +1,31 @@
 //! `moznods backup`, `restore` and `check`: the data as a whole, beside a server that may be running, and without one.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use moznods_storage::backup::{self, BackupError, Packed};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::output::{STANDARD, Target};
 use super::{Failure, Outcome, say};
 use crate::config::Config;
 
+/// Of a backup among others, in UTC.
+const NAME: &[BorrowedFormatItem<'_>] =
+    format_description!("moznods-[year]-[month]-[day]T[hour][minute][second]Z.tar");
+
 #[derive(Args)]
 pub struct Backup {
     #[command(flatten)]
     target: Target,
+    /// FILE is a directory: a new backup is made there, named by the time, and of those that were made so this many stay
+    #[arg(long, value_name = "COUNT", conflicts_with = "force")]
+    keep: Option<NonZeroUsize>,
 }
 
 #[derive(Args)]
@@ -31,7 +42,48 @@ pub struct Check {
     json: bool,
 }
 
-pub fn back_up(config: &Config, Backup { target }: &Backup) -> Outcome {
+pub fn back_up(config: &Config, Backup { target, keep }: &Backup) -> Outcome {
+    let Some(keep) = keep else {
+        return back_up_to(config, target);
+    };
+    let kept = &target.file;
+    if !kept.is_dir() {
+        return Err(Failure::NoDirectory(kept.clone()));
+    }
+    let name = OffsetDateTime::now_utc().format(NAME);
+    let file = kept.join(name.map_err(io::Error::other)?);
+    let force = false;
+    back_up_to(config, &Target { file, force })?;
+    // Only now that there is a newer one.
+    remove_older(kept, keep.get())
+}
+
+/// Removes all but the newest `keep` backups that are named by their times.
+fn remove_older(directory: &Path, keep: usize) -> Outcome {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |why| BackupError::Io { path, why }
+    };
+    let mut named = Vec::new();
+    for entry in directory.read_dir().map_err(unreadable(directory))? {
+        let entry = entry.map_err(unreadable(directory))?;
+        let name = entry.file_name().into_string();
+        named.extend(name.into_iter().filter(|name| is_named_by_time(name)));
+    }
+    // As their names sort, so do the times.
+    named.sort_unstable();
+    for name in named.iter().rev().skip(keep) {
+        let path = directory.join(name);
+        std::fs::remove_file(&path).map_err(unreadable(&path))?;
+    }
+    Ok(())
+}
+
+fn is_named_by_time(name: &str) -> bool {
+    PrimitiveDateTime::parse(name, NAME).is_ok()
+}
+
+fn back_up_to(config: &Config, target: &Target) -> Outcome {
     let directory = &config.data_dir;
     if target.is_standard() {
         let mut out = std::io::stdout().lock();

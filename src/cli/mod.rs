@@ -8,13 +8,16 @@ mod data;
 mod doctor;
 mod import;
 mod output;
+mod owner;
 mod room;
+mod running;
 mod serve;
+mod supervisor;
 mod turn;
 mod user;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -58,6 +61,10 @@ enum Command {
     Restore(data::Restore),
     /// Say whether the data are sound; a running server goes on
     Check(data::Check),
+    /// Say whether the running server is ready: for health checks
+    Ready,
+    /// Say where the running server is, and how to become its administrator or register there
+    Welcome,
     /// Look for what is wrong, beside a running server or before one is started, and say what to do
     Doctor(doctor::Doctor),
     /// Take over what another program was set up with
@@ -107,6 +114,15 @@ enum Failure {
         directory.display()
     )]
     NoServer { directory: PathBuf },
+    #[error("the server is not ready: {0}")]
+    Unready(String),
+    #[error("data_dir = \"{}\": it is of user {user}, and root would leave there what he cannot read; expected to be run as that user", directory.display())]
+    ServedByRoot { directory: PathBuf, user: u32 },
+    #[error("data_dir = \"{}\": this cannot go on as its owner: {why}", directory.display())]
+    NotOwner {
+        directory: PathBuf,
+        why: std::io::Error,
+    },
     #[error("{}: {why}; expected the right to speak to the server, which its own user and root have", file.display())]
     Control { file: PathBuf, why: std::io::Error },
     #[error("the server: {0}")]
@@ -131,6 +147,8 @@ enum Failure {
     FileExists(PathBuf),
     #[error("{}: it is no plain file; expected the name of one, or - for the standard output", .0.display())]
     NoFile(PathBuf),
+    #[error("{}: it is no directory; expected one in which backups are kept", .0.display())]
+    NoDirectory(PathBuf),
     #[error("what is wrong with the data: {0}; `moznods restore` makes them anew from a backup")]
     Unsound(usize),
     #[error("what is wrong: {0}; the lines above with ✗ say what to do")]
@@ -155,7 +173,10 @@ fn expected_address(why: &std::io::Error) -> &'static str {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Config(_) | Failure::Listen { .. } | Failure::Certificate(_) => 2,
+            Failure::Config(_)
+            | Failure::Listen { .. }
+            | Failure::Certificate(_)
+            | Failure::ServedByRoot { .. } => 2,
             Failure::Backup(BackupError::NotEmpty(_)) => 2,
             Failure::Storage(error) | Failure::Backup(BackupError::Storage(error)) => {
                 storage_exit_code(error)
@@ -224,9 +245,19 @@ fn execute(cli: Cli) -> Outcome {
     let config = Config::check(&settings)?;
     match &cli.command {
         Command::Backup(backup) => return data::back_up(&config, backup),
-        Command::Restore(restore) => return data::restore(&config, restore),
+        Command::Restore(restore) => {
+            as_owner(&config.data_dir)?;
+            return data::restore(&config, restore);
+        }
         Command::Check(check) => return data::check(&config, check),
-        _ => {}
+        Command::Serve => {
+            if let Some((user, _)) = owner::other(&config.data_dir) {
+                let directory = config.data_dir;
+                return Err(Failure::ServedByRoot { directory, user });
+            }
+        }
+        Command::Config(_) | Command::Bench(_) => {}
+        _ => as_owner(&config.data_dir)?,
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -236,6 +267,8 @@ fn execute(cli: Cli) -> Outcome {
         Command::User(command) => runtime.block_on(user::run(config, command)),
         Command::Room(command) => runtime.block_on(room::run(config, command)),
         Command::Turn(command) => runtime.block_on(turn::run(config, command)),
+        Command::Ready => runtime.block_on(running::ready(&config)),
+        Command::Welcome => runtime.block_on(running::welcome(&config)),
         Command::Audit(audit) => runtime.block_on(audit.run(config)),
         Command::Bench(command) => {
             let outcome = runtime.block_on(bench::run(config, command));
@@ -257,6 +290,14 @@ fn execute(cli: Cli) -> Outcome {
 /// One line of output. `println!` would panic when nobody reads it.
 fn say(line: impl std::fmt::Display) -> Outcome {
     Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+/// From here on a command of root's is one of the data's owner.
+fn as_owner(directory: &Path) -> Outcome {
+    owner::become_other(directory).map_err(|why| Failure::NotOwner {
+        directory: directory.to_owned(),
+        why,
+    })
 }
 
 /// The rules over the database of `config`, for one command.

@@ -15,12 +15,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
-use super::{Failure, Outcome, say};
+use super::{Failure, Outcome, running, supervisor};
 use crate::app::{App, keep_warnings};
 use crate::certificates::{Certificates, Source};
 use crate::config::{Config, ConfigError, Flags, Log, LogFormat, Settings, Turn};
 use crate::http::{self, Control, Limits, Listener};
 use crate::relay;
+use crate::wire::WelcomeJson;
 
 pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcome {
     start_logging(&config.log);
@@ -65,7 +66,9 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
     certificates.keep(&app);
     tokio::spawn(reload(hangup, reloaded, certificates, settings));
 
-    announce(&app, address).await?;
+    running::say_welcome(&WelcomeJson::new(&app).await?)?;
+    tokio::spawn(supervisor::keep_watchdog(Arc::clone(&app)));
+    supervisor::ready();
     tracing::info!(%address, "serving");
     let stop = stop(Arc::clone(&app), signals);
     let plain = Listener {
@@ -143,6 +146,7 @@ async fn reload(
     (settings, flags): (Settings, Flags),
 ) {
     while hangup.recv().await.is_some() {
+        supervisor::reloading();
         certificates.reload();
         if let Err(error) = reload_settings(&app, &limits, &settings, &flags) {
             tracing::error!(%error, "the settings stay as they were");
@@ -150,6 +154,7 @@ async fn reload(
         if let Err(error) = app.look_again().await {
             tracing::error!(%error, "the secrets of the relay could not be read again");
         }
+        supervisor::ready();
     }
 }
 
@@ -232,27 +237,6 @@ fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, Failure
     })
 }
 
-/// Where to go and what is needed there, for the one who has started the server; not for logs.
-async fn announce(app: &App, address: SocketAddr) -> Outcome {
-    let url = app.config.url_at(address);
-    say(format_args!(
-        "MOznoDS {} serves {url}",
-        env!("CARGO_PKG_VERSION")
-    ))?;
-    if let Some(token) = app.make_setup_token().await? {
-        say(format_args!(
-            "Become the administrator (once): {url}/#/setup/{token}"
-        ))?;
-    }
-    if let Some(code) = app.invite_code() {
-        say(format_args!(
-            "Invite code for registration: {}",
-            code.expose()
-        ))?;
-    }
-    Ok(())
-}
-
 /// Ends when the program is to stop: after a signal, and where calls are to go on for a while, after the last of them,
 /// that while, or a second signal.
 async fn stop(app: Arc<App>, (mut terminate, mut interrupt): (Signal, Signal)) {
@@ -264,6 +248,7 @@ async fn stop(app: Arc<App>, (mut terminate, mut interrupt): (Signal, Signal)) {
     };
     signalled().await;
     let drain = app.config.turn.drain;
+    supervisor::stopping(drain);
     if let Some(relay) = app.relay()
         && !drain.is_zero()
     {

@@ -10,6 +10,8 @@ use super::{ConfigError, proxy};
 
 /// File that is read when neither `--config` nor `MOZNODS_CONFIG` names one; it may be missing.
 const DEFAULT_FILE: &str = "moznods.toml";
+/// File that is read when there is none of those: a package's.
+const SYSTEM_FILE: &str = "/etc/moznods/moznods.toml";
 const FILE_VARIABLE: &str = "MOZNODS_CONFIG";
 /// How the origin begins of what follows from another setting.
 const DERIVED: &str = "default, since ";
@@ -27,7 +29,9 @@ impl Args for Flags {
             .long("config")
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
-            .help(format!("Settings file [default: {DEFAULT_FILE}, if there]"))
+            .help(format!(
+                "Settings file [default: {DEFAULT_FILE}, or else {SYSTEM_FILE}, if there]"
+            ))
             .help_heading("Settings")
             .global(true);
         KEYS.iter().fold(command.arg(file), |command, key| {
@@ -145,10 +149,12 @@ impl Settings {
             .file
             .clone()
             .or_else(|| variables.get(FILE_VARIABLE).map(PathBuf::from));
-        match (&named, Path::new(DEFAULT_FILE)) {
-            (Some(file), _) => read_file(file, &mut raw)?,
-            (None, file) if file.exists() => read_file(file, &mut raw)?,
-            _ => {}
+        let file = match &named {
+            Some(named) => Some(named.as_path()),
+            None => unnamed(),
+        };
+        if let Some(file) = file {
+            read_file(file, &mut raw)?;
         }
 
         for (name, text) in variables {
@@ -323,6 +329,16 @@ impl Settings {
 
 fn variable(path: &str) -> String {
     format!("MOZNODS_{}", path.replace('.', "_").to_uppercase())
+}
+
+/// The file that is read when none is named.
+fn unnamed() -> Option<&'static Path> {
+    let (own, system) = (Path::new(DEFAULT_FILE), Path::new(SYSTEM_FILE));
+    // One that may not be looked at counts: without it, settings would be others than the service's.
+    if own.exists() {
+        return Some(own);
+    }
+    system.try_exists().unwrap_or(true).then_some(system)
 }
 
 fn read_file(file: &Path, raw: &mut BTreeMap<&'static str, Raw>) -> Result<(), ConfigError> {

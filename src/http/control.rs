@@ -8,19 +8,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
+use super::error::ApiResult;
 use super::{Edge, accept, admin};
-use crate::wire::RunningJson;
+use crate::wire::{RunningJson, WelcomeJson};
 
 /// Its name in the data directory.
 pub const FILE: &str = "control.sock";
 /// Where `moznods doctor` asks.
 pub const RUNNING: &str = "/running";
+/// Where `moznods welcome` asks.
+pub const WELCOME: &str = "/welcome";
 const BACKLOG: i32 = 16;
 
 /// Bound; the file goes with the value.
@@ -81,9 +84,14 @@ async fn running(edge: super::State) -> Json<RunningJson> {
     Json(RunningJson::new(&edge.app, edge.app.unready().await))
 }
 
+async fn welcome(edge: super::State) -> ApiResult<Json<WelcomeJson>> {
+    Ok(Json(WelcomeJson::new(&edge.app).await?))
+}
+
 fn router(edge: Arc<Edge>) -> Router {
     super::with_routes(Router::new(), super::admin::routes())
         .route(RUNNING, get(running))
+        .route(WELCOME, post(welcome))
         .layer(Extension(admin::Console))
         .layer(axum::middleware::from_fn(super::middleware::write_errors))
         .with_state(edge)

@@ -46,7 +46,7 @@ use crate::app::App;
 use crate::certificates::Shown;
 pub use accept::Listener;
 use connections::Connections;
-pub use control::{Control, FILE as CONTROL_FILE, RUNNING};
+pub use control::{Control, FILE as CONTROL_FILE, RUNNING, WELCOME};
 pub use limit::Limits;
 use localize::Localizer;
 use openapi::{Routes, routes};

@@ -30,5 +30,5 @@ pub use relay::{
     AllocationJson, RelayDeviceJson, RelayDeviceMadeJson, RelayJson, RelaySecretJson,
     RelaySecretTextJson, UsageJson,
 };
-pub use running::RunningJson;
+pub use running::{RunningJson, WelcomeJson};
 pub use time::Moment;

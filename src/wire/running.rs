@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
+use crate::app::{App, Error};
 
 #[derive(Serialize, Deserialize)]
 pub struct RunningJson {
@@ -49,5 +49,28 @@ impl RunningJson {
             unready: unready.map(str::to_owned),
             push_public_key: app.push_public_key().map(str::to_owned),
         }
+    }
+}
+
+/// Where the server is, and what newcomers need: some of it is secret.
+#[derive(Serialize, Deserialize)]
+pub struct WelcomeJson {
+    pub version: String,
+    pub url: String,
+    /// Makes the first administrator; `None`: there is one.
+    pub setup_token: Option<String>,
+    /// `None`: registration asks for none.
+    pub invite_code: Option<String>,
+}
+
+impl WelcomeJson {
+    /// The token is a new one; one that was given before is void.
+    pub async fn new(app: &App) -> Result<Self, Error> {
+        Ok(WelcomeJson {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            url: app.config.url_at(app.config.http.listen),
+            setup_token: app.make_setup_token().await?,
+            invite_code: app.invite_code().map(|code| code.expose().to_owned()),
+        })
     }
 }

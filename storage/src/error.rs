@@ -69,7 +69,7 @@ pub enum StorageError {
     #[error("{}: there is no database; expected to be run where `moznods serve` runs, or its --data-dir", path.display())]
     NoDatabase { path: PathBuf },
     #[error(
-        "{}: made by a newer moznods (schema {found}, this one knows {known}); expected a moznods at least as new",
+        "{}: made by a newer moznods (schema {found}, this one knows {known}); expected a moznods at least as new, or what `moznods restore` makes of a backup from before the upgrade, in an empty directory",
         path.display()
     )]
     NewerSchema {

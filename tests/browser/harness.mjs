@@ -141,6 +141,7 @@ export class Server {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !name.startsWith("MOZNODS_")),
     );
+    env.MOZNODS_CONFIG = "/dev/null";
     this.process = spawn(binary, ["serve", ...flags], {
       stdio: ["ignore", "pipe", "pipe"],
       cwd: this.dataDir,

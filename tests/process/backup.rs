@@ -221,3 +221,60 @@ async fn check_names_each_fault() {
     assert_eq!(code, 2);
     assert!(said.contains("expected a database of moznods"), "{said}");
 }
+
+#[tokio::test]
+async fn so_many_backups_are_kept_and_nothing_else_is_removed() {
+    let server = Server::start(&[]);
+    server.user("ann").await;
+    let directory = server.directory();
+    let kept = directory.join("kept");
+    std::fs::create_dir(&kept).unwrap();
+    let others = [
+        "moznods-2026-01-01T000000Z.tar.gpg",
+        "moznods-1.tar",
+        "moznods-2026-13-01T000000Z.tar",
+        "notes",
+    ];
+    let older = [
+        "moznods-2026-01-01T000000Z.tar",
+        "moznods-2026-01-02T000000Z.tar",
+        "moznods-2026-01-03T000000Z.tar",
+    ];
+    for name in others.iter().chain(&older) {
+        std::fs::write(kept.join(name), "").unwrap();
+    }
+    done(directory, &["backup", "--keep=3", "kept"]);
+    let mut names: Vec<_> = kept
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let made: Vec<_> = names
+        .iter()
+        .filter(|name| !others.contains(&&***name))
+        .cloned()
+        .collect();
+    assert_eq!(made.len(), 3, "{names:?}");
+    assert_eq!(made[..2], older[1..]);
+    assert_eq!(names.len(), 3 + others.len(), "{names:?}");
+    let newest = format!("kept/{}", made[2]);
+    done(directory, &["restore", "--data-dir=again", &newest]);
+
+    // One that cannot be made costs none of those there are.
+    let before = names;
+    std::fs::remove_file(directory.join("data/moznods.db")).unwrap();
+    refused(directory, &["backup", "--keep=1", "kept"]);
+    let mut after: Vec<_> = kept
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    after.sort();
+    assert_eq!(before, after);
+    let (code, why) = refused(directory, &["backup", "--keep=1", "nowhere"]);
+    let right = "moznods: nowhere: it is no directory; expected one in which backups are kept\n";
+    assert_eq!((code, &*why), (1, right));
+    let (code, _) = refused(directory, &["backup", "--keep=0", "kept"]);
+    assert_eq!(code, 2);
+}

@@ -56,6 +56,7 @@ mod search;
 mod server;
 mod server_state;
 mod startup;
+mod supervised;
 mod support;
 mod surface;
 mod webhooks;

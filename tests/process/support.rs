@@ -24,7 +24,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 
 pub const PASSWORD: &str = "correct horse battery";
 
-/// The binary, with nothing in its environment or directory that could set it up.
+/// The binary, with nothing in its environment or on this machine that could set it up.
 pub fn moznods(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moznods"));
     command.current_dir(directory);
@@ -32,6 +32,10 @@ pub fn moznods(directory: &Path) -> Command {
         if name.to_string_lossy().starts_with("MOZNODS_") {
             command.env_remove(name);
         }
+    }
+    if !directory.join("moznods.toml").exists() {
+        // Rather than those of a server that this machine runs.
+        command.env("MOZNODS_CONFIG", "/dev/null");
     }
     command
 }
@@ -134,6 +138,19 @@ impl Server {
         self.child.wait().unwrap();
         let (child, lines, url) = launch(self.directory.path(), &self.arguments, &self.environment);
         (self.child, self.lines, self.url) = (child, lines, url);
+    }
+
+    /// The system's id of the thread of this name.
+    pub fn thread(&self, name: &str) -> String {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let is_named = |task: &PathBuf| {
+            std::fs::read_to_string(task.join("comm")).is_ok_and(|found| found.trim() == name)
+        };
+        let task = tasks
+            .map(|task| task.unwrap().path())
+            .find(is_named)
+            .expect(name);
+        task.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
     /// Memory that the process holds, in MiB.

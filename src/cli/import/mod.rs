@@ -12,7 +12,7 @@ use moznods_storage::Missing;
 use serde_json::json;
 
 use super::output::Target;
-use super::{Failure, Outcome, open_app, say};
+use super::{Failure, Outcome, open_app, owner, say};
 use crate::app::{Actor, App, DeviceError, SecretError};
 use crate::config::{Config, Flags, Settings};
 use crate::i18n::{self, Lang};
@@ -81,7 +81,13 @@ async fn write(plan: &Plan, target: &Target, flags: &Flags) -> Outcome {
         let mut checked = tempfile::NamedTempFile::new()?;
         checked.write_all(text.as_bytes())?;
         let settings = Settings::collect(&flags.with_file(checked.path()))?;
-        let app = open_app(Config::check(&settings)?, Missing::Create).await?;
+        let config = Config::check(&settings)?;
+        // What root would make there, its owner could not read.
+        let missing = match owner::other(&config.data_dir) {
+            Some(_) => Missing::Refuse,
+            None => Missing::Create,
+        };
+        let app = open_app(config, missing).await?;
         keep(plan, &app).await?;
     }
     out.finish()

@@ -19,6 +19,8 @@ const MAX_WAITING: usize = 1024;
 pub(super) enum Letter {
     /// Take over what has changed in [`crate::server::Common`] and in who may relay.
     Review,
+    /// Say that the worker still turns.
+    Answer(Sender<()>),
     /// Say which allocations there are.
     List(Sender<Vec<AllocationInfo>>),
     /// Enter what live allocations have used into the ledger of [`crate::server::Common`].

@@ -241,6 +241,11 @@ impl Relay {
         self.workers.iter().all(running)
     }
 
+    /// Whether all workers still take their mail. Blocks as [`Relay::list`] does.
+    pub fn answers(&self, wait: Duration) -> Result<(), Unanswered> {
+        self.ask(Letter::Answer, wait).map(|_| ())
+    }
+
     /// Counters of each worker.
     pub fn stats(&self) -> impl Iterator<Item = &Stats> {
         self.workers.iter().map(|worker| &*worker.stats)

@@ -312,6 +312,9 @@ impl Worker {
             match letter {
                 Letter::Review => self.server.review(now),
                 // Who has stopped waiting needs no answer.
+                Letter::Answer(answer) => {
+                    let _ = answer.send(());
+                }
                 Letter::List(answer) => {
                     let _ = answer.send(self.server.list(now));
                 }
