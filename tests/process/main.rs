@@ -38,6 +38,7 @@ mod oidc_provider;
 mod openapi;
 mod pins;
 mod presence;
+mod proxies;
 mod push;
 mod push_mentions;
 mod push_service;
