@@ -1,6 +1,6 @@
 # Entry points. Each does its own set-up; `scripts/setup` says what it installs.
 .DEFAULT_GOAL := help
-.PHONY: help run web build test test-rust test-web test-browser bench instructions soak fuzz conformance lint fmt clean
+.PHONY: help run web build packages test test-rust test-web test-browser test-packages bench instructions soak fuzz conformance lint fmt clean
 
 CARGO ?= cargo
 # Where scripts/setup puts a newer Node than the machine has.
@@ -28,9 +28,12 @@ web/dist/index.html: web/node_modules/.package-lock.json web/index.html web/docs
 build: web ## Build target/release/moznods with the web client inside
 	$(CARGO) build --release --locked
 
+packages: build ## Build the .deb and the tarball into target/packages
+	packaging/build target/release/moznods target/packages
+
 test: ## Run all tests
 	@scripts/setup test
-	@$(MAKE) --no-print-directory test-web test-rust test-browser
+	@$(MAKE) --no-print-directory test-web test-rust test-browser test-packages
 
 test-web: web/node_modules/.package-lock.json
 	cd web && npm test
@@ -45,6 +48,12 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package.json tests/
 test-browser: web tests/browser/node_modules/.package-lock.json
 	$(CARGO) build --locked
 	cd tests/browser && npm test
+
+# Their own system is made in target/packages-test, once.
+test-packages: web ## Install, use and remove the packages on a Debian of their own
+	@scripts/setup test
+	$(CARGO) build --locked
+	packaging/test target/debug/moznods
 
 fuzz: ## Fuzz the relay, each target for FUZZ_SECONDS (600)
 	@scripts/fuzz

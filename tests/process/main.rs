@@ -60,4 +60,5 @@ mod startup;
 mod supervised;
 mod support;
 mod surface;
+mod upgrade;
 mod webhooks;
