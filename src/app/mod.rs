@@ -29,6 +29,7 @@ mod presence;
 mod push;
 mod relay;
 mod relay_devices;
+mod relay_host;
 mod relay_secrets;
 mod roles;
 mod rooms;
@@ -73,6 +74,7 @@ pub use metrics::{Limited, Metrics, RateLimited, RequestLabels};
 pub use push::AskedSubscription;
 pub use relay::RelayCredential;
 pub use relay_devices::{DeviceError, check_relay_device};
+pub use relay_host::RelayHost;
 pub use relay_secrets::SecretError;
 pub use rooms::{RoomSeen, WantedRoom};
 pub use search::Sought;
@@ -114,6 +116,7 @@ pub struct App {
     setup_token: Mutex<Option<TokenHash>>,
     push: Arc<Push>,
     relay: OnceLock<Arc<Relay>>,
+    names: relay_host::Names,
     usage: UsageBook,
     typing: Typing,
     month_quotas: Arc<MonthQuotas>,
@@ -173,6 +176,7 @@ impl App {
             setup_token: Mutex::default(),
             push,
             relay: OnceLock::new(),
+            names: relay_host::Names::default(),
             usage: UsageBook::default(),
             typing: Typing::default(),
             month_quotas: Arc::new(month_quotas),

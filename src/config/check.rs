@@ -109,6 +109,11 @@ impl Config {
                     },
                     "FIRST-LAST with 1024 ≤ FIRST ≤ LAST ≤ 65535",
                 )?,
+                host: settings.get(
+                    "turn.host",
+                    parse_host,
+                    "a name such as turn.example.org, or an address, without a port",
+                )?,
                 alternate: alternate::parse(settings, turn_listen, &external_ip)?,
                 external_ip,
                 realm,
@@ -307,6 +312,29 @@ fn parse_contact(text: &str, public_url: Option<&str>) -> Option<String> {
             }
         };
     right.then(|| text.to_owned())
+}
+
+/// A name, or an address, of IPv6 with or without brackets.
+fn parse_host(text: &str) -> Option<Option<String>> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    match bare.unwrap_or(text).parse() {
+        Ok(IpAddr::V6(ip)) => return Some(Some(format!("[{ip}]"))),
+        Ok(IpAddr::V4(_)) if bare.is_some() => return None,
+        Ok(IpAddr::V4(ip)) => return Some(Some(ip.to_string())),
+        Err(_) if text.is_empty() => return Some(None),
+        Err(_) => {}
+    }
+    // RFC 1123 §2.1.
+    let is_label = |label: &str| {
+        let inner = label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let is_name = text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_label);
+    is_name.then(|| Some(text.trim_end_matches('.').to_ascii_lowercase()))
 }
 
 fn parse_allowed_origins(text: &str) -> Option<AllowedOrigins> {

@@ -140,6 +140,11 @@ pub(super) const KEYS: &[Key] = &[
         "Address that clients and peers see: auto, PUBLIC or PUBLIC/PRIVATE; several by comma",
     ),
     key(
+        "turn.host",
+        "",
+        "Name or address that clients are told for the relay; empty: that of the web, or external_ip where that leads elsewhere",
+    ),
+    key(
         "turn.alternate_ip",
         "",
         "A second address of this machine, PUBLIC or PUBLIC/PRIVATE, for NAT behaviour discovery (RFC 5780)",

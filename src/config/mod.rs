@@ -160,6 +160,8 @@ pub struct Turn {
     pub proxy_protocol: Vec<IpNet>,
     pub relay_ports: RangeInclusive<u16>,
     pub external_ip: ExternalIp,
+    /// By which clients are to reach the relay, IPv6 in brackets; `None`: as they reach the web.
+    pub host: Option<String>,
     /// `None`: no NAT behaviour discovery.
     pub alternate: Option<Alternate>,
     pub realm: String,

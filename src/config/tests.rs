@@ -296,6 +296,32 @@ fn one_word_makes_a_server_behind_a_proxy() {
 }
 
 #[test]
+fn the_relay_may_have_a_host_of_its_own() {
+    let host = |text| load(&[("turn.host", text)], &[], "").map(|config| config.turn.host);
+    assert_eq!(host(""), Ok(None));
+    for (text, host_of_it) in [
+        ("Turn.example.org.", "turn.example.org"),
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8::7", "[2001:db8::7]"),
+        ("[2001:db8::7]", "[2001:db8::7]"),
+    ] {
+        assert_eq!(host(text), Ok(Some(host_of_it.to_owned())), "{text}");
+    }
+    for bad in [
+        "turn.example.org:3478",
+        "turn:turn.example.org",
+        "a b",
+        "-a.example",
+        "a..b",
+        "[203.0.113.7]",
+    ] {
+        let error = host(bad).unwrap_err();
+        let expected = "expected a name such as turn.example.org, or an address, without a port";
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn stun_servers_are_written_as_admins_write_them() {
     let servers = |text| {
         load(&[("ice.extra_stun", text)], &[], "")

@@ -47,6 +47,8 @@ pub struct Listener {
 pub struct Way {
     pub peer: SocketAddr,
     pub is_secure: bool,
+    /// Whether the TLS that it came over ends here.
+    pub has_tls: bool,
     /// Whether a balancer has told who the peer is.
     pub is_balanced: bool,
 }
@@ -89,6 +91,7 @@ pub async fn until(
                     way: Way {
                         peer,
                         is_secure: false,
+                        has_tls: false,
                         is_balanced: false,
                     },
                     seat,
@@ -175,6 +178,7 @@ mod tests {
         let way = Way {
             peer: (Ipv4Addr::LOCALHOST, 1).into(),
             is_secure: false,
+            has_tls: false,
             is_balanced: false,
         };
         let served = async move {

@@ -49,11 +49,20 @@ pub fn address(edge: &Edge, parts: &Parts) -> IpAddr {
 
 /// Whether the one who asks sits at this machine; a proxy here asks for others.
 pub fn is_local(parts: &Parts) -> bool {
-    let through_proxy = FORWARDED
-        .iter()
-        .any(|name| parts.headers.contains_key(*name));
     let way = parts.extensions.get::<Way>();
-    peer(parts).is_loopback() && !through_proxy && way.is_some_and(|way| !way.is_balanced)
+    peer(parts).is_loopback() && !is_passed_on(parts) && way.is_some_and(|way| !way.is_balanced)
+}
+
+/// Whether the client's TLS ends here: what stands between passes it on as it is.
+pub fn has_passed_tls(parts: &Parts) -> bool {
+    let way = parts.extensions.get::<Way>();
+    way.is_some_and(|way| way.has_tls) && !is_passed_on(parts)
+}
+
+fn is_passed_on(parts: &Parts) -> bool {
+    FORWARDED
+        .iter()
+        .any(|name| parts.headers.contains_key(*name))
 }
 
 pub fn is_trusted(edge: &Edge, address: IpAddr) -> bool {

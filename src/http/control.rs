@@ -59,6 +59,7 @@ impl Control {
                     let nowhere = accept::Way {
                         peer: (Ipv6Addr::UNSPECIFIED, 0).into(),
                         is_secure: false,
+                        has_tls: false,
                         is_balanced: false,
                     };
                     let served = accept::serve(stream, nowhere, router.clone(), serving.clone());

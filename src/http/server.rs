@@ -52,7 +52,9 @@ pub async fn relay_credentials(edge: State, by: SignedIn, Head(head): Head) -> A
     let app = &edge.app;
     let credential = app.relay_credential(&by.user, app.config.turn.credential_ttl)?;
     let url = client::base_url(&edge, &head);
-    Ok(Json(RelayJson::new(&app.config, &credential, host_of(&url))).into_response())
+    let has_passed_tls = client::has_passed_tls(&head);
+    let at = app.relay_host(host_of(&url), has_passed_tls).await;
+    Ok(Json(RelayJson::new(&app.config, &credential, &at)).into_response())
 }
 
 /// Listeners are bound before anything is answered.

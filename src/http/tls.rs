@@ -129,6 +129,7 @@ pub(super) async fn serve(
     app.metrics.tls_connection(spoken.as_str());
     let way = Way {
         is_secure: true,
+        has_tls: true,
         ..way
     };
     match (spoken, app.relay()) {
@@ -288,6 +289,7 @@ mod tests {
         let way = Way {
             peer: (Ipv4Addr::LOCALHOST, 1).into(),
             is_secure: true,
+            has_tls: true,
             is_balanced: false,
         };
         let served = tokio::spawn(async move {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::Object;
 
 use super::objects::{one_of, rfc3339, rfc3339_or_null};
-use crate::app::{LiveAllocation, RelayCredential, UsageSeen};
+use crate::app::{LiveAllocation, RelayCredential, RelayHost, UsageSeen};
 use crate::config::Config;
 
 #[derive(Serialize, ToSchema)]
@@ -34,8 +34,9 @@ struct IceServer<'a> {
 }
 
 impl<'a> RelayJson<'a> {
-    /// `host` is how clients reach this server, IPv6 in brackets. Without a relay there are no URIs of it.
-    pub fn new(config: &Config, credential: &'a RelayCredential, host: &str) -> Self {
+    /// Without a relay there are no URIs of it.
+    pub fn new(config: &Config, credential: &'a RelayCredential, at: &RelayHost) -> Self {
+        let host = &at.host;
         let stun = |urls| IceServer {
             urls,
             username: None,
@@ -51,12 +52,11 @@ impl<'a> RelayJson<'a> {
             // The port of the web is open where no other is.
             let https = config.https_port();
             let own = config.turn.tls.as_ref().map(|tls| tls.listen.port());
-            uris.extend(
-                [https, own]
-                    .iter()
-                    .flatten()
-                    .map(|port| format!("turns:{host}:{port}?transport=tcp")),
-            );
+            let secure = at.of_tls.iter().flat_map(|host| {
+                let ports = [https, own].into_iter().flatten();
+                ports.map(move |port| format!("turns:{host}:{port}?transport=tcp"))
+            });
+            uris.extend(secure);
             ice_servers.push(stun(vec![format!("stun:{host}:{port}")]));
             ice_servers.push(IceServer {
                 urls: uris.clone(),

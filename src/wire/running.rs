@@ -15,6 +15,9 @@ pub struct RunningJson {
     pub unready: Option<String>,
     /// By which a server is known from others; `None`: nothing is pushed.
     pub push_public_key: Option<String>,
+    /// By which people came, and that lead to a proxy or a tunnel.
+    #[serde(default)]
+    pub names_elsewhere: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,6 +51,7 @@ impl RunningJson {
             relay,
             unready: unready.map(str::to_owned),
             push_public_key: app.push_public_key().map(str::to_owned),
+            names_elsewhere: app.names_elsewhere(),
         }
     }
 }

@@ -60,5 +60,6 @@ mod startup;
 mod supervised;
 mod support;
 mod surface;
+mod tunnel;
 mod upgrade;
 mod webhooks;

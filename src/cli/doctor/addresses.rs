@@ -106,21 +106,27 @@ pub async fn of_name(
     report: &mut Report,
 ) -> Outcome {
     let check = "name";
+    let interfaces = address::interfaces()?;
+    let own = own_addresses(config, relay, &interfaces);
+    if let (Some(host), Some(_)) = (&config.turn.host, relay) {
+        of_relay_host(host, &own, report).await?;
+    }
     let Some(url) = &config.public_url else {
+        let names = running.map_or(&[][..], |running| &running.told.names_elsewhere);
+        for name in names {
+            carried(config, name, relay, report)?;
+        }
         return report.unknown(check, "name_none", &[]);
     };
     let host = host_of(url);
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let lookup = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((bare, 0))).await;
-    let found: Vec<IpAddr> = match lookup.unwrap_or_else(|late| Err(late.into())) {
-        Ok(found) => found.map(|address| address.ip().to_canonical()).collect(),
+    let found = match look_up(bare).await {
+        Ok(found) => found,
         Err(error) => {
             let values = [("host", host), ("error", &*error.to_string())];
             return report.wrong(check, "name_unknown", &values);
         }
     };
-    let interfaces = address::interfaces()?;
-    let own = own_addresses(config, relay, &interfaces);
     let elsewhere: Vec<IpAddr> = found
         .iter()
         .copied()
@@ -135,7 +141,14 @@ pub async fn of_name(
     ];
     let is_local = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if elsewhere.len() == found.len() {
-        return report.wrong(check, "name_elsewhere", &values);
+        // A proxy or a tunnel brings what comes there to this server; whatever else is there does not.
+        return match running {
+            Some(running) if answers(url, running).await == Ok(None) => {
+                carried(config, host, relay, report)?;
+                report.right("url", "url_right", &[("url", url)])
+            }
+            _ => report.wrong(check, "name_elsewhere", &values),
+        };
     }
     if !elsewhere.is_empty() {
         report.wrong(check, "name_partly", &values)?;
@@ -168,6 +181,52 @@ pub async fn of_name(
     }
 }
 
+async fn look_up(host: &str) -> std::io::Result<Vec<IpAddr>> {
+    let lookup = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host, 0))).await;
+    let found = lookup.unwrap_or_else(|late| Err(late.into()))?;
+    Ok(found.map(|address| address.ip().to_canonical()).collect())
+}
+
+/// Of a name by which people come through a proxy or a tunnel.
+fn carried(config: &Config, host: &str, relay: Option<&Relay>, report: &mut Report) -> Outcome {
+    let check = "name";
+    let Some(relay) = relay else {
+        return report.right(check, "name_chat", &[("host", host)]);
+    };
+    let is_set = matches!(config.turn.external_ip, ExternalIp::Fixed(_));
+    let mut addresses = relay.addresses.iter().map(|address| address.0);
+    let known = addresses.find(|ip| is_set || is_public(*ip));
+    match (&config.turn.host, known) {
+        (Some(own), _) => report.right(check, "name_carried", &[("host", host), ("own", own)]),
+        (None, Some(own)) => {
+            let port = relay.listen.port().to_string();
+            let own = own.to_string();
+            let values = [("host", host), ("own", &*own), ("port", &*port)];
+            report.better(check, "name_tunnel", &values)
+        }
+        (None, None) => report.wrong(check, "name_tunnel_alone", &[("host", host)]),
+    }
+}
+
+/// Of the name that callers are told for the relay.
+async fn of_relay_host(host: &str, own: &[IpAddr], report: &mut Report) -> Outcome {
+    let check = "relay_host";
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let found = match look_up(bare).await {
+        Ok(found) => found,
+        Err(error) => {
+            let values = [("host", host), ("error", &*error.to_string())];
+            return report.wrong(check, "relay_host_unknown", &values);
+        }
+    };
+    let shown = (list(&found), list(own));
+    let values = [("host", host), ("found", &*shown.0), ("own", &*shown.1)];
+    match found.iter().any(|ip| own.contains(ip) || ip.is_loopback()) {
+        true => report.right(check, "relay_host_right", &values),
+        false => report.wrong(check, "relay_host_elsewhere", &values),
+    }
+}
+
 /// Those of the interfaces, and what others see of them.
 fn own_addresses(config: &Config, relay: Option<&Relay>, interfaces: &[IpAddr]) -> Vec<IpAddr> {
     let mut own: Vec<IpAddr> = interfaces
@@ -195,32 +254,32 @@ fn list(addresses: &[IpAddr]) -> String {
     texts.join(", ")
 }
 
+/// Who answers there: `None` for this server, for another program the status of its answer. An error says why nobody does.
+async fn answers(url: &str, running: &Running) -> Result<Option<u16>, String> {
+    let request = Request::get(format!("{url}/api/config/")).body("");
+    let request = request.map_err(|error| error.to_string())?;
+    let outbound = Outbound::default();
+    let answer = outbound.fetch(request, Reach::Anywhere, BOUNDS).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let told: Option<Value> = serde_json::from_slice(answer.body()).ok();
+    let is_ours = told.is_some_and(|told| {
+        told["version"].is_string()
+            && told["push_public_key"].as_str() == running.told.push_public_key.as_deref()
+    });
+    Ok((!is_ours).then_some(answer.status().as_u16()))
+}
+
 /// Whether this server answers there.
 async fn page(url: &str, running: &Running, is_near: bool, report: &mut Report) -> Outcome {
     let check = "url";
-    let request = Request::get(format!("{url}/api/config/"))
-        .body("")
-        .map_err(std::io::Error::other)?;
-    match Outbound::default()
-        .fetch(request, Reach::Anywhere, BOUNDS)
-        .await
-    {
-        Ok(answer) => {
-            let told: Option<Value> = serde_json::from_slice(answer.body()).ok();
-            let is_ours = told.is_some_and(|told| {
-                told["version"].is_string()
-                    && told["push_public_key"].as_str() == running.told.push_public_key.as_deref()
-            });
-            match is_ours {
-                true => report.right(check, "url_right", &[("url", url)]),
-                false => {
-                    let status = answer.status().to_string();
-                    report.wrong(check, "url_other", &[("url", url), ("status", &status)])
-                }
-            }
+    match answers(url, running).await {
+        Ok(None) => report.right(check, "url_right", &[("url", url)]),
+        Ok(Some(status)) => {
+            let status = status.to_string();
+            report.wrong(check, "url_other", &[("url", url), ("status", &status)])
         }
         Err(error) => {
-            let values = [("url", url), ("error", &*error.to_string())];
+            let values = [("url", url), ("error", &*error)];
             match is_near {
                 true => report.wrong(check, "url_silent", &values),
                 false => report.better(check, "url_silent", &values),

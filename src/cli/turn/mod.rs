@@ -12,7 +12,7 @@ use clap::Subcommand;
 use moznods_storage::Missing;
 
 use super::{Outcome, open_app, say};
-use crate::app::App;
+use crate::app::{App, RelayHost};
 use serde_json::Value;
 
 use crate::config::{Config, host_of};
@@ -64,8 +64,8 @@ async fn credential(app: &App, user: &str, ttl: Option<u64>, json: bool) -> Outc
     let user = app.user_named(user).await?;
     let ttl = ttl.map_or(app.config.turn.credential_ttl, Duration::from_secs);
     let credential = app.relay_credential(&user, ttl)?;
-    let host = host(&app.config);
-    let written = RelayJson::new(&app.config, &credential, &host);
+    let at = RelayHost::named(&host(&app.config));
+    let written = RelayJson::new(&app.config, &credential, &at);
     if json {
         return say(serde_json::json!(written));
     }
@@ -80,9 +80,10 @@ async fn credential(app: &App, user: &str, ttl: Option<u64>, json: bool) -> Outc
 
 /// By which programs elsewhere reach the relay, as far as the settings tell.
 fn host(config: &Config) -> String {
-    match &config.public_url {
-        Some(url) => host_of(url).to_owned(),
-        None => match config.turn.listen.ip() {
+    match (&config.turn.host, &config.public_url) {
+        (Some(host), _) => host.clone(),
+        (None, Some(url)) => host_of(url).to_owned(),
+        (None, None) => match config.turn.listen.ip() {
             ip if ip.is_unspecified() => "localhost".to_owned(),
             std::net::IpAddr::V4(ip) => ip.to_string(),
             std::net::IpAddr::V6(ip) => format!("[{ip}]"),
