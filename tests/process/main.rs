@@ -34,6 +34,7 @@ mod limits;
 mod mentions;
 mod message_frames;
 mod messages;
+mod nat;
 mod oidc_provider;
 mod openapi;
 mod pins;
