@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::relay::{Credential, Relay, assert_no_loss, credential};
+use crate::relay_reload::{READ, Settings};
 use crate::support::{PASSWORD, SOON, Server, eventually, free_port, moznods, text};
 
 /// Certificate and key, as files.
@@ -406,4 +407,53 @@ fn a_certificate_of_https_that_cannot_be_used_is_one_clear_line() {
             .count(),
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_by_the_port_of_https_outlive_new_settings_and_end_before_the_server_does() {
+    let settings = Settings::new("");
+    let mut secure = Secure::start(&[&settings.flag(), "--turn-drain-seconds=600"]);
+    let token = secure.token();
+    let credential = credential(&secure.ice(&token));
+    let stream = secure.connect(&[b"http/1.1"]).await.unwrap();
+    let url = format!("wss://127.0.0.1:{}/ws/?token={token}", secure.port);
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    let mut pong = async || {
+        socket
+            .send(Message::text(r#"{"type":"ping"}"#))
+            .await
+            .unwrap();
+        while socket.next().await.unwrap().unwrap().to_text().unwrap() != r#"{"type":"pong"}"# {}
+    };
+    // Some ten seconds.
+    let call = secure.uclient(secure.port, &credential, &["-n", "200", "-z", "50"]);
+    let call = { call }.spawn().unwrap();
+    eventually("a call is relayed", || async {
+        secure.relay.live().await >= 2.0
+    })
+    .await;
+
+    settings
+        .reload(
+            secure.server(),
+            "max_bytes_per_second_per_user = 10000000",
+            READ,
+        )
+        .await;
+    tokio::time::timeout(SOON, pong()).await.unwrap();
+
+    secure.server().signal("TERM");
+    let draining = || async { secure.server().log().contains("draining") };
+    eventually("the signal is heard", draining).await;
+    // Those who are here go on; nobody begins a call.
+    tokio::time::timeout(SOON, pong()).await.unwrap();
+    let refused = secure
+        .uclient(secure.port, &credential, &["-c", "-n", "1"])
+        .output()
+        .unwrap();
+    let said = text(&refused.stdout) + &text(&refused.stderr);
+    assert!(said.contains("508"), "{said}");
+    assert_no_loss(&call.wait_with_output().unwrap());
+    let status = secure.relay.server.ended().await;
+    assert!(status.success(), "{status}");
 }
