@@ -1,6 +1,8 @@
 //! Who may relay: the question that the relay asks, and the answer's types. The answer itself, a user table
 //! or anything else, is left to the one who implements [`Authenticator`].
 
+use std::net::IpAddr;
+
 pub use crate::wire::integrity::{Key, PasswordAlgorithm, userhash};
 
 /// Whose an allocation is: what quotas go by, and the right to relay.
@@ -51,6 +53,10 @@ pub enum Refusal {
     Unknown,
     /// The owner is known and may not relay, or not any more.
     Revoked,
+    /// None of the keys that this username could have proves the request.
+    WrongPassword,
+    /// Too many were wrong before, so that this one is not looked at.
+    TooOften,
 }
 
 impl Refusal {
@@ -59,6 +65,8 @@ impl Refusal {
         match self {
             Refusal::Unknown => "no such user",
             Refusal::Revoked => "no longer allowed",
+            Refusal::WrongPassword => "wrong password",
+            Refusal::TooOften => "too many wrong ones before",
         }
     }
 }
@@ -75,6 +83,10 @@ pub struct Claim<'a> {
     pub algorithm: PasswordAlgorithm,
     /// Seconds since the Unix epoch.
     pub unix: u64,
+    /// From where it comes; it has been seen that whoever is there receives what is sent to it.
+    pub client: IpAddr,
+    /// Whether it is about an allocation that its 5-tuple has.
+    pub is_running: bool,
 }
 
 impl Claim<'_> {
@@ -93,6 +105,15 @@ pub trait Authenticator: Send + Sync {
     ///
     /// Whether a user exists should not show in how long this takes.
     fn credentials(&self, claim: Claim<'_>) -> Result<Vec<Credential>, Refusal>;
+
+    /// Told of a claim that was proven to be of this credential.
+    fn proven(&self, _claim: Claim<'_>, _credential: &Credential) {}
+
+    /// Told of a claim that has come to nothing. Whether its client is told so, too; otherwise it hears nothing, and
+    /// [`Dropped::Banned`](crate::stats::Dropped::Banned) counts it.
+    fn refused(&self, _claim: Claim<'_>, _refusal: Refusal) -> bool {
+        true
+    }
 
     /// Whose [`userhash`] in this realm it is, which a client may send in place of the username (RFC 8489 §14.4).
     fn username(&self, _userhash: &[u8; 32], _realm: &str) -> Option<String> {

@@ -21,6 +21,8 @@ pub enum Dropped {
     OverQuota,
     /// More unauthenticated requests than one source may send, or more ICMP errors than one allocation is told of.
     RateLimited,
+    /// A request without valid credentials, of one whom the authenticator wants to be told nothing.
+    Banned,
     /// The answer would be more than three times as large as the request of an unproven address.
     Amplification,
     /// Data that has come through so many TURN servers that it goes round between them.
@@ -31,13 +33,14 @@ pub enum Dropped {
 
 impl Dropped {
     /// Each of them, for those who show all counters.
-    pub const ALL: [Dropped; 9] = [
+    pub const ALL: [Dropped; 10] = [
         Dropped::Malformed,
         Dropped::NotForServers,
         Dropped::NoPermission,
         Dropped::ForbiddenPeer,
         Dropped::OverQuota,
         Dropped::RateLimited,
+        Dropped::Banned,
         Dropped::Amplification,
         Dropped::Looping,
         Dropped::SendFailed,
@@ -52,6 +55,7 @@ impl Dropped {
             Dropped::ForbiddenPeer => "forbidden_peer",
             Dropped::OverQuota => "over_quota",
             Dropped::RateLimited => "rate_limited",
+            Dropped::Banned => "banned",
             Dropped::Amplification => "amplification",
             Dropped::Looping => "looping",
             Dropped::SendFailed => "send_failed",

@@ -4,8 +4,9 @@ mod support;
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use moznods_turn::auth::{Key, PasswordAlgorithm, userhash};
+use moznods_turn::auth::{Key, Owner, PasswordAlgorithm, Refusal, userhash};
 use moznods_turn::server::{Config, Ended, Event, FiveTuple};
+use moznods_turn::stats::Dropped;
 use moznods_turn::wire::{Builder, Class, Message, Method, attr, integrity};
 use support::bench::{Bench, PEER, addr, tcp, udp};
 use support::{Answer, Client, REALM, bind, permit, udp_transport};
@@ -608,4 +609,54 @@ fn keys_are_not_printed() {
     let mut message = Builder::new(&mut out, Method::Refresh, Class::Request, [1; 12]);
     message.integrity_sha256(&key);
     assert!(integrity::verify(&Message::parse(&out).unwrap(), &key));
+}
+
+#[test]
+fn the_authenticator_hears_of_what_comes_from_where_it_says() {
+    let mut bench = Bench::new();
+    let wrong = Key::long_term("alice", REALM, "a guess");
+    let mut eve = Client::new("alice");
+    eve.key = wrong;
+    // Without a nonce of its own it may come from anywhere, as with another's, and as with an old one.
+    challenge(&mut bench, &mut eve, udp(1));
+    assert_eq!(refresh(&mut bench, &mut eve, udp(2), signed).code, 438);
+    challenge(&mut bench, &mut eve, udp(1));
+    eve.nonce[0] ^= 1;
+    assert_eq!(refresh(&mut bench, &mut eve, udp(1), signed).code, 438);
+    challenge(&mut bench, &mut eve, udp(1));
+    bench.pass(100_000);
+    assert_eq!(refresh(&mut bench, &mut eve, udp(1), signed).code, 438);
+    assert_eq!(*bench.users.refused.lock().unwrap(), []);
+
+    assert_eq!(refresh(&mut bench, &mut eve, udp(1), signed).code, 401);
+    let mut nobody = Client::new("nobody");
+    challenge(&mut bench, &mut nobody, tcp(1));
+    assert_eq!(refresh(&mut bench, &mut nobody, tcp(1), signed).code, 401);
+    let mut alice = Client::new("alice");
+    assert_eq!(bench.allocate(&mut alice, udp(3)).code, 0);
+    assert_eq!(*bench.users.proven.lock().unwrap(), [Owner(1)]);
+    alice.key = wrong;
+    assert_eq!(refresh(&mut bench, &mut alice, udp(3), signed).code, 401);
+    let client = udp(1).client.ip();
+    assert_eq!(
+        *bench.users.refused.lock().unwrap(),
+        [
+            ("alice".to_owned(), client, false, Refusal::WrongPassword),
+            ("nobody".to_owned(), client, false, Refusal::Unknown),
+            ("alice".to_owned(), client, true, Refusal::WrongPassword),
+        ]
+    );
+
+    // Whom it wants to be told nothing hears nothing.
+    bench.users.silent.store(true, Relaxed);
+    let request = eve.request(Method::Refresh, |_| {});
+    assert_eq!(bench.send(udp(1), &request), None);
+    assert_eq!(bench.dropped(Dropped::Banned), 1);
+    let mut bob = Client::new("bob");
+    assert_eq!(bench.allocate(&mut bob, udp(1)).code, 0);
+}
+
+fn signed(message: &mut Builder<'_>, client: &Client) {
+    named(message, client);
+    message.integrity(&client.key);
 }

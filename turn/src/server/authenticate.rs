@@ -25,6 +25,8 @@ pub(super) enum Unproven {
     Wrong(&'static str),
     /// From where so many wrong ones came that no more are looked at.
     RateLimited,
+    /// The authenticator does not want it to be told anything.
+    Banned,
 }
 
 /// A request whose integrity was proven.
@@ -150,21 +152,29 @@ impl Server {
             realm: &config.realm,
             algorithm: choice.unwrap_or(PasswordAlgorithm::Md5),
             unix: now.unix,
+            client: tuple.client.ip(),
+            is_running: self.has_allocation(tuple),
         };
         let candidates = match username {
             Some(_) => authenticator.credentials(claim),
             None => Err(Refusal::Unknown),
         };
-        let candidates = candidates.map_err(|refusal| {
+        if candidates.is_err() {
             // As much work as for one who is known.
             black_box(integrity::verify(&message, &claim.key("")));
-            Unproven::Wrong(refusal.as_str())
+        }
+        let found = candidates.and_then(|candidates| {
+            let mut candidates = candidates.into_iter();
+            candidates
+                .find(|candidate| integrity::verify(&message, &candidate.key))
+                .ok_or(Refusal::WrongPassword)
+        });
+        let credential = found.map_err(|refusal| match authenticator.refused(claim, refusal) {
+            true => Unproven::Wrong(refusal.as_str()),
+            false => Unproven::Banned,
         })?;
-        let credential = candidates
-            .into_iter()
-            .find(|candidate| integrity::verify(&message, &candidate.key))
-            .ok_or(Unproven::Wrong("wrong password"))?;
-        let allocating = message.method() == Method::Allocate && !self.has_allocation(tuple);
+        authenticator.proven(claim, &credential);
+        let allocating = message.method() == Method::Allocate && !claim.is_running;
         if credential.expires_in(now.unix) == Some(0) && (allocating || config.strict_expiry) {
             return Err(Unproven::Wrong("expired"));
         }

@@ -110,6 +110,12 @@ impl Server {
                 return self.refuse_unproven(now, tuple, message, code, Address::Proven);
             }
             Err(Unproven::RateLimited) => return self.discard(Dropped::RateLimited),
+            Err(Unproven::Banned) => {
+                // It has cost as much as one that is answered.
+                let ip = tuple.client.ip();
+                self.limiter.take(ip, Address::Proven, now.instant);
+                return self.discard(Dropped::Banned);
+            }
         };
         let outcome = if message.protected().any(|a| is_unknown_required(a.kind)) {
             Err(Code::UnknownAttribute)

@@ -14,7 +14,7 @@ pub mod network;
 pub mod sockets;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -34,6 +34,12 @@ pub struct Users {
     pub over_quota: Mutex<HashSet<Owner>>,
     /// Of all credentials; those of an earlier one no longer permit anything.
     pub epoch: AtomicU64,
+    /// What has come to nothing: name, client, whether it was of an allocation that runs, and why.
+    pub refused: Mutex<Vec<(String, IpAddr, bool, Refusal)>>,
+    /// Who was proven.
+    pub proven: Mutex<Vec<Owner>>,
+    /// Whether those are told nothing.
+    pub silent: AtomicBool,
     /// Whether users are to come by USERHASH.
     pub anonymous: AtomicBool,
 }
@@ -73,6 +79,17 @@ impl Authenticator for Users {
             });
         }
         Ok(found)
+    }
+
+    fn proven(&self, _: Claim<'_>, credential: &Credential) {
+        self.proven.lock().unwrap().push(credential.owner);
+    }
+
+    fn refused(&self, claim: Claim<'_>, refusal: Refusal) -> bool {
+        let name = claim.username.to_owned();
+        let told = (name, claim.client, claim.is_running, refusal);
+        self.refused.lock().unwrap().push(told);
+        !self.silent.load(Relaxed)
     }
 
     fn username(&self, hash: &[u8; 32], realm: &str) -> Option<String> {
