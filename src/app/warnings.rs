@@ -1,4 +1,5 @@
-//! The newest warnings and errors of the log, kept for administrators whatever `log.level` shows. One list for the process, as
+//! The newest warnings and errors of the log, kept for administrators whatever `log.level` shows; the same text is kept once,
+//! with a count. One list for the process, as
 //! there is one log.
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::now;
 
-/// How many are kept.
+/// How many different ones are kept.
 const WARNINGS: usize = 200;
 /// Bytes of a text; what is longer is cut.
 const WARNING_TEXT: usize = 1000;
@@ -24,12 +25,22 @@ static NEWEST: Mutex<VecDeque<Warning>> = Mutex::new(VecDeque::new());
 
 #[derive(Debug, Clone)]
 pub struct Warning {
+    /// The last time.
     pub at: Timestamp,
+    pub first_at: Timestamp,
+    /// How often.
+    pub count: u64,
     pub is_error: bool,
     /// The part of the program that speaks.
     pub target: &'static str,
     /// The message, and what belongs to it as `name=value`.
     pub text: String,
+}
+
+impl Warning {
+    fn is_like(&self, other: &Warning) -> bool {
+        (self.is_error, self.target, &self.text) == (other.is_error, other.target, &other.text)
+    }
 }
 
 /// Those since the start, newest first.
@@ -52,13 +63,21 @@ impl<S: Subscriber> Layer<S> for Keeper {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let warning = Warning {
-            at: now(),
+        let at = now();
+        let mut warning = Warning {
+            at,
+            first_at: at,
+            count: 1,
             is_error: *event.metadata().level() == Level::ERROR,
             target: event.metadata().target(),
             text: text.finish(),
         };
         let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = newest.iter().position(|before| before.is_like(&warning));
+        if let Some(before) = before.and_then(|place| newest.remove(place)) {
+            warning.first_at = before.first_at;
+            warning.count = before.count.saturating_add(1);
+        }
         if newest.len() == WARNINGS {
             newest.pop_front();
         }
@@ -146,6 +165,21 @@ mod tests {
             ["failed error=gone", "cannot be read file=\"a b\" count=2"]
         );
         assert_eq!((found[0].is_error, found[1].is_error), (true, false));
+
+        // One that comes again stands first, once.
+        let subscriber = tracing_subscriber::registry().with(keep_warnings());
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..3 {
+                tracing::warn!(target: "here", file = "a b", count = 2, "cannot be read");
+            }
+            tracing::error!(target: "here", file = "a b", count = 2, "cannot be read");
+        });
+        let again = of_here();
+        assert_eq!(again.len(), 3);
+        let counts: Vec<_> = again.iter().map(|warning| warning.count).collect();
+        assert_eq!(counts, [1, 4, 1]);
+        assert_eq!(again[1].first_at, found[1].first_at);
+        assert!(again[1].at >= again[1].first_at && again[0].is_error);
 
         let subscriber = tracing_subscriber::registry().with(keep_warnings());
         tracing::subscriber::with_default(subscriber, || {

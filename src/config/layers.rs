@@ -103,6 +103,8 @@ struct Raw {
 #[derive(Clone, Default)]
 pub struct Settings {
     raw: BTreeMap<&'static str, Raw>,
+    /// Those that have changed since the start, and wait for the next one.
+    waiting: Vec<&'static str>,
 }
 
 /// A setting for those who may see all of them but the secrets.
@@ -116,6 +118,8 @@ pub struct Setting<'a> {
     pub origin: &'a str,
     /// Whether a running server takes over another value on SIGHUP.
     pub is_reloaded: bool,
+    /// Whether there was another one when they were last read again, which waits for the next start.
+    pub is_waiting: bool,
 }
 
 impl Settings {
@@ -200,7 +204,10 @@ impl Settings {
                 *raw = Raw { text, origin };
             }
         }
-        Ok(Settings { raw })
+        Ok(Settings {
+            raw,
+            waiting: Vec::new(),
+        })
     }
 
     /// These, by their paths, above the defaults alone.
@@ -217,6 +224,7 @@ impl Settings {
         };
         Settings {
             raw: defaults.chain(values).map(raw).collect(),
+            waiting: Vec::new(),
         }
     }
 
@@ -241,7 +249,10 @@ impl Settings {
                 raw.insert(key.path, newer.clone());
             }
         }
-        Settings { raw }
+        Settings {
+            raw,
+            waiting: self.fixed_changes(newer),
+        }
     }
 
     /// All of them, those of a section together.
@@ -254,6 +265,7 @@ impl Settings {
                 is_set: !text.is_empty(),
                 origin,
                 is_reloaded: key.reloaded,
+                is_waiting: self.waiting.contains(&key.path),
             })
         })
     }

@@ -41,7 +41,7 @@ async fn settings_are_shown_as_they_are_in_force_and_no_secret_is() {
         setting(&root, "limits.rooms_per_user").await,
         json!({
             "key": "limits.rooms_per_user", "value": "20", "is_secret": false, "is_set": true,
-            "origin": file, "is_reloaded": true,
+            "origin": file, "is_reloaded": true, "is_waiting": false,
         })
     );
     let size = setting(&root, "files.max_size").await;
@@ -54,6 +54,7 @@ async fn settings_are_shown_as_they_are_in_force_and_no_secret_is() {
         json!({
             "key": "accounts.invite_code", "value": null, "is_secret": true, "is_set": true,
             "origin": "MOZNODS_ACCOUNTS_INVITE_CODE", "is_reloaded": false,
+            "is_waiting": false,
         })
     );
     let secret = setting(&root, "accounts.oidc_client_secret").await;
@@ -85,7 +86,12 @@ async fn settings_are_shown_as_they_are_in_force_and_no_secret_is() {
         .await;
     let changed = setting(&root, "limits.rooms_per_user").await;
     assert_eq!(changed["value"], "30");
-    assert_eq!(setting(&root, "audit.keep_days").await["value"], "30");
+    let waiting = setting(&root, "audit.keep_days").await;
+    assert_eq!(
+        (&waiting["value"], &waiting["is_waiting"]),
+        (&json!("30"), &json!(true))
+    );
+    assert_eq!(changed["is_waiting"], false);
     let stays = "the settings stay as they were";
     settings
         .reload(&server, "rooms_per_user = \"many\"", stays)
@@ -117,7 +123,10 @@ async fn warnings_are_shown_though_the_log_is_silent() {
     reread("keep_days = 60", 1).await;
     reread("keep_days = \"ever\"", 2).await;
     let (_, found) = root.get(WARNINGS).await;
-    assert_eq!(keys(&found[0]), ["at", "level", "target", "text"]);
+    assert_eq!(
+        keys(&found[0]),
+        ["at", "count", "first_at", "level", "target", "text"]
+    );
     assert_eq!(
         (&found[0]["level"], &found[1]["level"]),
         (&json!("error"), &json!("warn"))
@@ -129,6 +138,18 @@ async fn warnings_are_shown_though_the_log_is_silent() {
     assert!(found[0]["at"].as_str() > found[1]["at"].as_str());
     assert!(found[0]["target"].as_str().unwrap().starts_with("moznods"));
     assert_eq!(server.log(), "", "nothing is written");
+
+    // What is said again is kept once.
+    reread("keep_days = 60", 2).await;
+    eventually("the first one comes again", || async {
+        root.get(WARNINGS).await.1[0]["count"] == 2
+    })
+    .await;
+    let (_, again) = root.get(WARNINGS).await;
+    assert_eq!(again.as_array().unwrap().len(), 2);
+    assert_eq!(text(&again[0]), text(&found[1]));
+    assert_eq!(again[0]["first_at"], found[1]["at"]);
+    assert!(again[0]["at"].as_str() > again[0]["first_at"].as_str());
 
     // No text is endless.
     let long = format!("keep_days = \"{}\"", "ж".repeat(3000));

@@ -98,6 +98,8 @@ pub struct SettingJson<'a> {
     origin: &'a str,
     /// Whether the running server takes over another value on SIGHUP.
     is_reloaded: bool,
+    /// Whether another value was found by SIGHUP, which waits for the next start.
+    is_waiting: bool,
 }
 
 impl<'a> From<Setting<'a>> for SettingJson<'a> {
@@ -109,6 +111,7 @@ impl<'a> From<Setting<'a>> for SettingJson<'a> {
             is_set: setting.is_set,
             origin: setting.origin,
             is_reloaded: setting.is_reloaded,
+            is_waiting: setting.is_waiting,
         }
     }
 }
@@ -117,9 +120,15 @@ impl<'a> From<Setting<'a>> for SettingJson<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Warning)]
 pub struct WarningJson<'a> {
+    /// The last time.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    first_at: Timestamp,
+    /// How often, with the same text.
+    count: u64,
     #[schema(schema_with = severities)]
     level: &'static str,
     /// The part of the program that says so.
@@ -138,6 +147,8 @@ impl<'a> From<&'a Warning> for WarningJson<'a> {
     fn from(warning: &'a Warning) -> Self {
         WarningJson {
             at: warning.at,
+            first_at: warning.first_at,
+            count: warning.count,
             level: if warning.is_error { ERROR } else { WARN },
             target: warning.target,
             text: &warning.text,

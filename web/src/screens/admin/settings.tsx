@@ -16,8 +16,9 @@ export function Settings(): JSX.Element {
   const [which, setWhich] = useState<"all" | "changed">("all");
   const word = sought.trim().toLowerCase();
   const found = (settings.data ?? []).filter(
-    ({ key, value, origin }) =>
-      (which === "all" || origin !== DEFAULT) && `${key} ${value ?? ""}`.toLowerCase().includes(word),
+    ({ key, value, origin, is_waiting }) =>
+      (which === "all" || origin !== DEFAULT || is_waiting) &&
+      `${key} ${value ?? ""}`.toLowerCase().includes(word),
   );
   const sections = new Map<string, Setting[]>();
   for (const setting of found) {
@@ -55,6 +56,11 @@ export function Settings(): JSX.Element {
               <li key={setting.key} class="row wraps" data-setting={setting.key}>
                 <span class="who">
                   <span class="who-name mono">{setting.key.slice(setting.key.indexOf(".") + 1)}</span>
+                  {setting.is_waiting && (
+                    <span>
+                      <span class="tag warn">{t("waits_for_start")}</span>
+                    </span>
+                  )}
                   <span class={setting.value ? "mono" : "hint"}>{valueText(setting)}</span>
                   <span class="who-note">
                     {setting.origin === DEFAULT ? (

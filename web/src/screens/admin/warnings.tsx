@@ -20,13 +20,19 @@ export function Warnings(): JSX.Element {
       {warnings.data?.length === 0 && <Empty icon="check" title={t("warnings_empty")} />}
       <ul class="found">
         {warnings.data?.map((warning) => (
-          <li key={`${warning.at} ${warning.text}`} class="row wraps" data-level={warning.level}>
+          <li
+            key={`${warning.level} ${warning.target} ${warning.text}`}
+            class="row wraps"
+            data-level={warning.level}
+          >
             <span class="who">
               <span class="who-note">
                 <span class={`tag ${warning.level === "error" ? "danger" : "warn"}`}>
                   {t(warning.level === "error" ? "level_error" : "level_warn")}
                 </span>{" "}
                 {formatShort(new Date(warning.at))} · <code>{warning.target}</code>
+                {warning.count > 1 &&
+                  ` · ${t("warning_again", { count: warning.count, date: formatShort(new Date(warning.first_at)) })}`}
               </span>
               <span>{warning.text}</span>
             </span>
