@@ -94,6 +94,7 @@ actions! {
     MemberRemove: "member.remove", "somebody was removed from a room";
     MemberBan: "member.ban", "somebody was banned from a room";
     MemberUnban: "member.unban", "a ban was lifted";
+    BanLift: "ban.lift", "a ban of an address or an account was lifted";
     MessageDelete: "message.delete", "a message of somebody else was deleted";
 }
 

@@ -1,16 +1,23 @@
 //! Figures for Prometheus. No label ever holds what a stranger chose.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use super::abuse::{Abuse, Door, Whom, Why};
+use super::metric;
+use super::metrics_process::ProcessFigures;
 
 /// One kind of request; `route` is the pattern that matched, not the path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,10 +64,12 @@ pub enum Limited {
     /// Those that went on sending frames, and were closed.
     Floods,
     Connections,
+    /// Those that were banned.
+    Bans,
 }
 
 impl Limited {
-    const ALL: [Limited; 12] = [
+    const ALL: [Limited; 13] = [
         Limited::SignIns,
         Limited::Passwords,
         Limited::Codes,
@@ -73,6 +82,7 @@ impl Limited {
         Limited::Hooks,
         Limited::Floods,
         Limited::Connections,
+        Limited::Bans,
     ];
 
     fn as_str(self) -> &'static str {
@@ -89,6 +99,7 @@ impl Limited {
             Limited::Hooks => "hooks",
             Limited::Floods => "floods",
             Limited::Connections => "connections",
+            Limited::Bans => "bans",
         }
     }
 }
@@ -113,11 +124,103 @@ impl RateLimited {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    what: &'static str,
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BanLabels {
+    what: &'static str,
+    of: &'static str,
+}
+
+/// Who was not let in, and bans.
+#[derive(Debug, Clone, Default)]
+pub struct AbuseFigures {
+    refused: Family<AttemptLabels, Counter>,
+    bans: Family<BanLabels, Counter>,
+}
+
+impl AbuseFigures {
+    /// So that those that have not happened are shown.
+    pub fn new() -> Self {
+        let figures = AbuseFigures::default();
+        for door in Door::ALL {
+            let what = door.word();
+            for why in Why::ALL.map(Why::word) {
+                let _ = figures.refused.get_or_create(&AttemptLabels { what, why });
+            }
+            for of in [ADDRESS, ACCOUNT] {
+                let _ = figures.bans.get_or_create(&BanLabels { what, of });
+            }
+        }
+        figures
+    }
+
+    pub fn refused(&self, door: Door, why: Why) {
+        let labels = AttemptLabels {
+            what: door.word(),
+            why: why.word(),
+        };
+        self.refused.get_or_create(&labels).inc();
+    }
+
+    pub fn banned(&self, door: Door, whom: Whom) {
+        let of = match whom {
+            Whom::Address(_) => ADDRESS,
+            Whom::Account(_) => ACCOUNT,
+        };
+        let what = door.word();
+        self.bans.get_or_create(&BanLabels { what, of }).inc();
+    }
+}
+
+const ADDRESS: &str = "address";
+const ACCOUNT: &str = "account";
+
+/// Bans in force, counted when they are asked for.
+struct BansInForce(Arc<Abuse>);
+
+impl fmt::Debug for BansInForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BansInForce")
+    }
+}
+
+impl Collector for BansInForce {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let bans = self.0.bans();
+        let help = "Bans of addresses and accounts in force";
+        let mut family =
+            encoder.encode_descriptor("bans_in_force", help, None, MetricType::Gauge)?;
+        for door in Door::ALL {
+            let count = bans.iter().filter(|ban| ban.door == door).count();
+            let labels = [("what", door.word())];
+            ConstGauge::new(metric(count)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Before the names of our own figures.
+const PREFIX: &str = "moznods";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
     request_duration: Histogram,
     pub websocket_connections: Gauge,
+    pub ready: Gauge,
+    pub calls: Gauge,
+    pub call_participants: Gauge,
+    pub database_bytes: Gauge,
     pub messages: Counter,
     pub users: Gauge,
     pub sign_in_failures: Counter,
@@ -137,13 +240,17 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(abuse: &Arc<Abuse>) -> Self {
         let buckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
         let metrics = Metrics {
-            registry: Mutex::new(Registry::with_prefix("moznods")),
+            registry: Mutex::default(),
             requests: Family::default(),
             request_duration: Histogram::new(buckets),
             websocket_connections: Gauge::default(),
+            ready: Gauge::default(),
+            calls: Gauge::default(),
+            call_participants: Gauge::default(),
+            database_bytes: Gauge::default(),
             messages: Counter::default(),
             users: Gauge::default(),
             sign_in_failures: Counter::default(),
@@ -162,7 +269,20 @@ impl Metrics {
         for result in ["obtained", "failed"] {
             let _ = metrics.acme.get_or_create(&Obtained { result });
         }
+        metrics
+            .registry()
+            .register_collector(Box::new(ProcessFigures));
         metrics.register(|registry| {
+            let version = env!("CARGO_PKG_VERSION");
+            registry.register("build", "The program's version", Info::new(Build { version }));
+            for (name, help, gauge) in [
+                ("ready", "Whether it can work, 1 or 0; /readyz says what does not", &metrics.ready),
+                ("calls", "Calls that go on", &metrics.calls),
+                ("call_participants", "Those who are in a call, each in each", &metrics.call_participants),
+                ("database_bytes", "Size of the database, without what it has yet to take in", &metrics.database_bytes),
+            ] {
+                registry.register(name, help, gauge.clone());
+            }
             registry.register(
                 "acme_attempts",
                 "Attempts to have a certificate by ACME, by result",
@@ -219,13 +339,28 @@ impl Metrics {
                 "What was refused because it came too often, by kind",
                 metrics.rate_limited.0.clone(),
             );
+            registry.register(
+                "attempts_refused",
+                "Attempts to sign in, to register or to use the relay that were refused, by what and why",
+                abuse.figures.refused.clone(),
+            );
+            registry.register(
+                "bans",
+                "Bans that have begun, by what and whether of an address or an account",
+                abuse.figures.bans.clone(),
+            );
+            registry.register_collector(Box::new(BansInForce(Arc::clone(abuse))));
         });
         metrics
     }
 
     /// Adds figures of other parts of the program.
     pub fn register(&self, add: impl FnOnce(&mut Registry)) {
-        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+        add(self.registry().sub_registry_with_prefix(PREFIX));
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn request(&self, labels: &RequestLabels, took: Duration) {
@@ -260,8 +395,7 @@ impl Metrics {
     /// All figures in the OpenMetrics text format.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        encode(&mut text, &registry)?;
+        encode(&mut text, &self.registry())?;
         Ok(text)
     }
 }

@@ -1,6 +1,7 @@
 //! The rules, each once: REST, sockets and the command line call them. What is stored is left to `storage`, who is
 //! listening to `signaling`, how things are written to `wire`.
 
+pub mod abuse;
 mod access;
 mod accounts;
 mod administration;
@@ -20,6 +21,8 @@ pub mod limits;
 mod mentions;
 mod messages;
 mod metrics;
+mod metrics_plain;
+mod metrics_process;
 mod moderation;
 mod month_quotas;
 mod names;
@@ -82,6 +85,7 @@ pub use sockets::{Missing, Socket, SocketRefusal};
 pub use usage::UsageSeen;
 pub use warnings::{Warning, keep_warnings, warnings};
 
+use abuse::Abuse;
 use accounts::Oidc;
 use files::Files;
 use month_quotas::MonthQuotas;
@@ -120,6 +124,7 @@ pub struct App {
     usage: UsageBook,
     typing: Typing,
     month_quotas: Arc<MonthQuotas>,
+    pub abuse: Arc<Abuse>,
     files: Files,
     searching: tokio::sync::Semaphore,
     room_limits: Mutex<RoomLimits>,
@@ -151,7 +156,8 @@ impl App {
         let files = Files::new(&config.data_dir);
         let link_secret = Secret::new(store.secret("link_secret", random_text::<32>()?).await?);
         wire::urls::set_up(&link_secret, config.public_url.as_deref());
-        let metrics = Metrics::new();
+        let abuse = Abuse::new(config.limits.bans);
+        let metrics = Metrics::new(&abuse);
         metrics.users.set(metric(access.count()));
         let push_key = store.secret("push_key", Push::fresh_key()?).await?;
         let outbound = Arc::<Outbound>::default();
@@ -180,6 +186,7 @@ impl App {
             usage: UsageBook::default(),
             typing: Typing::default(),
             month_quotas: Arc::new(month_quotas),
+            abuse,
             files,
             searching: tokio::sync::Semaphore::new(search::AT_ONCE),
             room_limits: Mutex::new(room_limits),
@@ -228,6 +235,24 @@ impl App {
             }
             Ok(()) => None,
         }
+    }
+
+    /// Figures as they are now, in the text format of OpenMetrics or, `plain`, in the older one.
+    pub async fn figures(&self, plain: bool) -> std::result::Result<String, std::fmt::Error> {
+        self.metrics
+            .ready
+            .set(i64::from(self.unready().await.is_none()));
+        let (calls, participants) = self.hub.call_counts();
+        self.metrics.calls.set(metric(calls));
+        self.metrics.call_participants.set(metric(participants));
+        if let Ok(bytes) = self.store.size().await {
+            self.metrics.database_bytes.set(bytes);
+        }
+        let open = self.metrics.encode()?;
+        Ok(match plain {
+            true => metrics_plain::plain(&open),
+            false => open,
+        })
     }
 
     /// The code that registration asks for, if it does.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +12,11 @@ use moznods_storage::{RelayOwner, User, UserId};
 use moznods_turn::auth::{self, Authenticator, Claim, Credential, Loss, Owner};
 use moznods_turn::wire::integrity::hmac_sha1;
 
+use super::abuse::{Abuse, Account};
 use super::allocations::{number_of, owner_of};
 use super::month_quotas::MonthQuotas;
 use super::relay_devices::RelayDevices;
-use super::relay_secrets::RelaySecrets;
+use super::relay_secrets::{RelaySecrets, expiry};
 use super::{App, Refusal, Result, UserAccess, now};
 use crate::config::Secret;
 
@@ -92,6 +93,7 @@ impl App {
             others: Arc::clone(&self.relay_secrets),
             devices: Arc::clone(&self.relay_devices),
             quotas: Arc::clone(&self.month_quotas),
+            abuse: Arc::clone(&self.abuse),
         }
     }
 
@@ -108,6 +110,7 @@ pub struct RelayUsers {
     others: Arc<RelaySecrets>,
     devices: Arc<RelayDevices>,
     quotas: Arc<MonthQuotas>,
+    abuse: Arc<Abuse>,
 }
 
 impl RelayUsers {
@@ -118,6 +121,13 @@ impl RelayUsers {
             RelayOwner::Secret(_) => Some(self.others.max_bytes_per_month(number_of(owner))),
         };
         self.quotas.is_exceeded(owner, own_limit)
+    }
+
+    /// Whom a name stands for that has no expiry in it; its password is one that could be guessed.
+    fn guessable(&self, username: &str) -> Option<Account> {
+        let device = self.devices.id(username);
+        (device.is_some() || expiry(username).is_none())
+            .then(|| self.abuse.relay_account(username, device))
     }
 
     fn epoch(&self, user: UserId) -> Option<i64> {
@@ -162,6 +172,15 @@ impl RelayUsers {
 
 impl Authenticator for RelayUsers {
     fn credentials(&self, claim: Claim<'_>) -> std::result::Result<Vec<Credential>, auth::Refusal> {
+        // What runs goes on, whatever others do.
+        if !claim.is_running
+            && let Some(account) = self.guessable(claim.username)
+            && !self
+                .abuse
+                .may_try_at_relay(account, claim.client.to_canonical(), Instant::now())
+        {
+            return Err(auth::Refusal::TooOften);
+        }
         let mut found = match self.devices.credential(claim) {
             // No other username is like a device's.
             Some(credential) => vec![credential],
@@ -171,6 +190,28 @@ impl Authenticator for RelayUsers {
             credential.over_quota = self.is_over_quota(owner_of(credential.owner));
         }
         Ok(found)
+    }
+
+    fn proven(&self, claim: Claim<'_>, credential: &Credential) {
+        if let RelayOwner::Device(id) = owner_of(credential.owner) {
+            self.abuse
+                .right_at_relay(id, claim.client.to_canonical(), Instant::now());
+        }
+    }
+
+    fn refused(&self, claim: Claim<'_>, refusal: auth::Refusal) -> bool {
+        // Somebody who was signed out, or whose call runs, has guessed nothing.
+        if claim.is_running || refusal == auth::Refusal::Revoked {
+            return true;
+        }
+        let was_tried = refusal != auth::Refusal::TooOften;
+        let account = self.guessable(claim.username);
+        self.abuse.wrong_at_relay(
+            account,
+            claim.client.to_canonical(),
+            was_tried,
+            Instant::now(),
+        )
     }
 
     fn username(&self, userhash: &[u8; 32], _realm: &str) -> Option<String> {
@@ -197,6 +238,7 @@ mod tests {
 
     use super::*;
     use crate::app::usage::this_month;
+    use crate::config::BanRules;
 
     #[test]
     fn passwords_are_those_of_the_turn_rest_draft() {
@@ -216,6 +258,12 @@ mod tests {
             others: Arc::default(),
             devices: Arc::default(),
             quotas: Arc::new(MonthQuotas::new(0, this_month(), &[])),
+            abuse: Abuse::new(BanRules {
+                enabled: false,
+                after: 0,
+                first: LOOK,
+                longest: LOOK,
+            }),
         };
         let ask = |username| {
             let claim = Claim {
@@ -223,6 +271,8 @@ mod tests {
                 realm: "moznods",
                 algorithm: PasswordAlgorithm::Sha256,
                 unix: 999,
+                client: std::net::Ipv4Addr::LOCALHOST.into(),
+                is_running: false,
             };
             users.credentials(claim).map(|found| {
                 let expected = claim.key(&password(&users.secret, username));

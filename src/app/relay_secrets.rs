@@ -249,6 +249,8 @@ mod tests {
                 realm: "realm",
                 algorithm: PasswordAlgorithm::Md5,
                 unix,
+                client: std::net::Ipv4Addr::LOCALHOST.into(),
+                is_running: false,
             };
             secrets.candidates(claim).unwrap().len()
         };

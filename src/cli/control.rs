@@ -61,6 +61,11 @@ pub async fn done(config: &Config, method: Method, path: &str) -> Result<Value, 
     if status.is_success() {
         return Ok(answer);
     }
+    Err(failure(status, &answer))
+}
+
+/// What the server refuses, in its own words.
+pub fn failure(status: StatusCode, answer: &Value) -> Failure {
     // {"detail": "…"}, or {"field": ["…"]}
     let said = answer.as_object().and_then(|fields| {
         fields.iter().find_map(|(field, text)| match text {
@@ -69,7 +74,7 @@ pub async fn done(config: &Config, method: Method, path: &str) -> Result<Value, 
             _ => None,
         })
     });
-    Err(Failure::Answer(said.unwrap_or_else(|| status.to_string())))
+    Failure::Answer(said.unwrap_or_else(|| status.to_string()))
 }
 
 /// A text as it may stand in a query.

@@ -2,6 +2,7 @@
 //! directory or the usage is wrong; 1: anything else). An error is one line on stderr.
 
 mod audit;
+mod ban;
 mod bench;
 mod control;
 mod data;
@@ -52,6 +53,9 @@ enum Command {
     /// Look after rooms; a running server goes on
     #[command(subcommand)]
     Room(room::Command),
+    /// See and lift bans of addresses and accounts
+    #[command(subcommand)]
+    Ban(ban::Command),
     /// Manage the relay
     #[command(subcommand)]
     Turn(turn::Command),
@@ -131,6 +135,8 @@ enum Failure {
         "allocation {0}: there is none of this name; `moznods turn allocations` lists those there are"
     )]
     NoAllocation(AllocationName),
+    #[error("ban {0}: there is none of this number; `moznods ban list` shows those in force")]
+    NoBan(u32),
     #[error("room {0}: there is none of this number")]
     NoRoom(RoomId),
     #[error("bench relay: {0}")]
@@ -269,6 +275,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Turn(command) => runtime.block_on(turn::run(config, command)),
         Command::Ready => runtime.block_on(running::ready(&config)),
         Command::Welcome => runtime.block_on(running::welcome(&config)),
+        Command::Ban(command) => runtime.block_on(ban::run(&config, command)),
         Command::Audit(audit) => runtime.block_on(audit.run(config)),
         Command::Bench(command) => {
             let outcome = runtime.block_on(bench::run(config, command));

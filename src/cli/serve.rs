@@ -59,7 +59,8 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         relay::start(&app, listeners).await?;
     }
 
-    let limits = Limits::new(app.config.limits.rates, app.metrics.rate_limited.clone());
+    let refused = app.metrics.rate_limited.clone();
+    let limits = Limits::new(app.config.limits.rates, refused, Arc::clone(&app.abuse));
     let settings = (settings, flags);
     let answers = certificates.shown().cloned();
     let reloaded = (Arc::clone(&app), Arc::clone(&limits));
@@ -174,6 +175,7 @@ fn reload_settings(
     }
     relay::reload(app, &config);
     limits.change(config.limits.rates);
+    app.abuse.change(config.limits.bans);
     app.set_room_limits(&config.limits);
     app.put_in_force(started.reloaded(&settings));
     tracing::info!("the settings have been read again");
@@ -271,8 +273,41 @@ async fn ended(relay: &Relay) {
     }
 }
 
+/// Writes each event as one line, whatever was put into it: what somebody chose, a name or what another program said, cannot
+/// look like an event of its own.
+struct OneLine<W>(W);
+
+impl<W: io::Write> io::Write for OneLine<W> {
+    /// An event comes as a whole, with the end of its line.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (text, end) = match event.strip_suffix(b"\n") {
+            Some(text) => (text, &b"\n"[..]),
+            None => (event, &b""[..]),
+        };
+        if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            self.0.write_all(event)?;
+            return Ok(event.len());
+        }
+        let mut line = Vec::with_capacity(event.len() + 16);
+        for byte in text {
+            match byte {
+                b'\n' => line.extend(b"\\n"),
+                b'\r' => line.extend(b"\\r"),
+                byte => line.push(*byte),
+            }
+        }
+        line.extend(end);
+        self.0.write_all(&line)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn start_logging(log: &Log) {
-    let written = fmt::layer().with_writer(std::io::stderr);
+    let written = fmt::layer().with_writer(|| OneLine(io::stderr()));
     let written = match log.format {
         LogFormat::Human => written.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => written.json().boxed(),
@@ -281,4 +316,23 @@ fn start_logging(log: &Log) {
         .with(written.with_filter(EnvFilter::new(&log.level)))
         .with(keep_warnings())
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_was_put_into_it() {
+        let mut written = Vec::new();
+        let mut log = OneLine(&mut written);
+        log.write_all(b"INFO serving\n").unwrap();
+        let named = "WARN error=no such name: x\n2026 INFO abuse: refused\r\n тест\n";
+        log.write_all(named.as_bytes()).unwrap();
+        let expected =
+            "INFO serving\nWARN error=no such name: x\\n2026 INFO abuse: refused\\r\\n тест\n";
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
 }

@@ -345,6 +345,21 @@ pub(super) const KEYS: &[Key] = &[
         "Attempts to register per hour from one address",
     ),
     reloaded(
+        "limits.ban_after",
+        "30",
+        "Wrong sign-ins, registrations or relay credentials of one address in an hour, beyond which it is banned; 0: never",
+    ),
+    reloaded(
+        "limits.ban_minutes",
+        "15",
+        "Minutes of a first ban; each further one within a day is twice as long",
+    ),
+    reloaded(
+        "limits.ban_max_minutes",
+        "1440",
+        "Minutes of the longest ban",
+    ),
+    reloaded(
         "limits.room_participants",
         "1000",
         "How many may take part in one room",

@@ -1,5 +1,7 @@
 //! Settings of limits.
 
+use std::time::Duration;
+
 use super::{ConfigError, Settings};
 
 /// How often things may be done. Each number is what may be done at once, and comes back evenly in a minute or an hour.
@@ -25,9 +27,23 @@ pub struct Rates {
     pub registrations: u32,
 }
 
+/// When somebody is banned, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BanRules {
+    /// Whether anything that is wrong is held against anybody.
+    pub enabled: bool,
+    /// Wrong attempts from one address in an hour that ban nobody yet; 0: nobody is banned.
+    pub after: u32,
+    /// The first ban; each in a row is twice as long.
+    pub first: Duration,
+    /// At most.
+    pub longest: Duration,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub rates: Rates,
+    pub bans: BanRules,
     pub room_participants: i64,
     pub rooms_per_user: i64,
     pub bots_per_user: i64,
@@ -51,7 +67,25 @@ pub(super) fn parse(settings: &Settings) -> Result<Limits, ConfigError> {
         let right = |text: &str| text.parse().ok().filter(|n| (0..=1000).contains(n));
         settings.get(path, right, "a whole number from 0 to 1000")
     };
+    let minutes = |path| -> Result<Duration, ConfigError> {
+        let right = |text: &str| text.parse().ok().filter(|n| (1..=43_200).contains(n));
+        let minutes: u64 =
+            settings.get(path, right, "a whole number of minutes from 1 to 43200")?;
+        Ok(Duration::from_secs(minutes * 60))
+    };
+    let wrong = |text: &str| text.parse().ok().filter(|n| (0..=100_000).contains(n));
+    let after = settings.get(
+        "limits.ban_after",
+        wrong,
+        "a whole number from 0 (nobody is banned) to 100000",
+    )?;
     Ok(Limits {
+        bans: BanRules {
+            enabled: settings.switch("limits.enabled")?,
+            after,
+            first: minutes("limits.ban_minutes")?,
+            longest: minutes("limits.ban_max_minutes")?,
+        },
         rates: Rates {
             enabled: settings.switch("limits.enabled")?,
             sign_in: often("limits.sign_in_per_minute")?,

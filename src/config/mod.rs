@@ -29,7 +29,7 @@ pub use alternate::Alternate;
 pub use audit::Audit;
 pub use files::{Files, TypePattern};
 pub use layers::{Flags, Setting, Settings};
-pub use limits::{Limits, Rates};
+pub use limits::{BanRules, Limits, Rates};
 pub use oidc::{Oidc, is_provider_url};
 pub use tls::{Acme, CertificateFiles, CertificateSource, Challenge, Https, TurnTls};
 

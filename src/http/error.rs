@@ -28,6 +28,8 @@ pub enum ApiError {
     ForeignOrigin,
     NotAWebSocket,
     RateLimited(Duration),
+    /// From an address, or for an account, that is banned for so long yet.
+    Banned(Duration),
     /// Bytes of a file that are not there.
     RangeNotSatisfiable,
     /// A body that does not arrive fast enough.
@@ -146,7 +148,7 @@ impl ApiError {
             ApiError::UnknownPath | ApiError::NoSuchPage => StatusCode::NOT_FOUND,
             ApiError::ForeignOrigin => StatusCode::FORBIDDEN,
             ApiError::NotAWebSocket => StatusCode::UPGRADE_REQUIRED,
-            ApiError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::RateLimited(_) | ApiError::Banned(_) => StatusCode::TOO_MANY_REQUESTS,
             ApiError::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
         }
@@ -155,7 +157,7 @@ impl ApiError {
     /// Seconds after which another try may succeed.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            ApiError::RateLimited(wait) => {
+            ApiError::RateLimited(wait) | ApiError::Banned(wait) => {
                 let begun = u64::from(wait.subsec_nanos() > 0);
                 Some(wait.as_secs().saturating_add(begun).max(1))
             }
@@ -186,6 +188,11 @@ impl ApiError {
             ApiError::ForeignOrigin => both("foreign_origin"),
             ApiError::NotAWebSocket => both("not_a_websocket"),
             ApiError::RateLimited(_) => both("rate_limited"),
+            ApiError::Banned(wait) => {
+                let minutes = wait.as_secs().div_ceil(60).to_string();
+                let text = i18n::filled(lang, "turned_away", &[("minutes", &minutes)]);
+                ("rate_limited", text)
+            }
             ApiError::RangeNotSatisfiable => both("range_not_satisfiable"),
             ApiError::TooSlow => both("too_slow"),
         }

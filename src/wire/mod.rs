@@ -1,5 +1,6 @@
 //! How things are written as JSON, in answers and in frames alike.
 
+mod bans;
 pub mod export;
 mod frames;
 mod inbound;
@@ -10,6 +11,7 @@ mod running;
 mod time;
 pub mod urls;
 
+pub use bans::AbuseBanJson;
 pub use frames::{
     WireFrames, call_declined, chat_message, chat_message_again, error, hello, message_deleted,
     message_edited, message_pinned, message_read, mute, participant_changed, pong, presence,

@@ -155,7 +155,7 @@ impl<'a> RelayDeviceJson<'a> {
 /// Who relays.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Owner)]
-struct OwnerJson<'a> {
+pub(super) struct OwnerJson<'a> {
     #[schema(schema_with = kinds)]
     kind: &'static str,
     id: i64,
@@ -173,7 +173,7 @@ fn kinds() -> Object {
 }
 
 impl<'a> OwnerJson<'a> {
-    fn new(owner: RelayOwner, name: Option<&'a str>) -> Self {
+    pub(super) fn new(owner: RelayOwner, name: Option<&'a str>) -> Self {
         let (kind, id) = match owner {
             RelayOwner::User(id) => (USER, id),
             RelayOwner::Secret(id) => (SECRET, id),

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { launch, PASSWORD, Person, Server, until } from "./harness.mjs";
+import { fits, isAccessible, launch, PASSWORD, Person, Server, until } from "./harness.mjs";
 import { trouble } from "./tour.mjs";
 
 /** In the page: an allocation at the relay, as a call makes one, kept until the page goes. */
@@ -205,6 +205,15 @@ describe("an administrator", () => {
     await trouble(server, anna);
     await page.getByRole("button", { name: "Look again" }).click();
     await page.locator("[data-level=warn]", { hasText: "settings=audit.keep_days" }).waitFor();
+    await trouble(server, anna);
+    await until("it is there once, twice", async () => {
+      await page.getByRole("button", { name: "Look again" }).click();
+      const value = await page.locator("[data-level=warn]").allInnerTexts();
+      return { done: value.length === 1 && value[0].includes("2 times since"), value };
+    });
+    await page.getByRole("link", { name: "Settings", exact: true }).last().click();
+    await page.getByRole("button", { name: "Changed" }).click();
+    await setting("audit.keep_days").getByText("takes effect at the next start").waitFor();
   });
 
   it("reads in the journal what was done", async () => {
@@ -219,5 +228,57 @@ describe("an administrator", () => {
     ])
       await page.getByText(text, { exact: true }).first().waitFor();
     for (const person of [anna, boris]) await person.leave();
+  });
+});
+
+describe("an administrator of a server that somebody attacks", () => {
+  let server;
+  let browser;
+  let anna;
+  before(async () => {
+    server = await Server.start({
+      "limits-enabled": "true",
+      "limits-ban-after": "2",
+      "http-trusted-proxies": "127.0.0.0/8",
+    });
+    browser = await launch();
+    anna = await Person.arrive(browser, server);
+    await anna.register("anna", await server.setupLink());
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  /** Signs in from this address, as a proxy would say; the status of the answer. */
+  async function signIn(username, password, from) {
+    const answer = await fetch(`${server.origin}/api/auth/login/`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Forwarded-For": from },
+      body: JSON.stringify({ username, password }),
+    });
+    return answer.status;
+  }
+
+  it("sees who is banned, and lifts a ban", async () => {
+    const { page } = anna;
+    await page.getByRole("link", { name: "Admin", exact: true }).click();
+    await page.getByRole("link", { name: "Bans" }).click();
+    await page.getByText("Nobody is banned").waitFor();
+    for (const name of ["eve1", "eve2", "eve3"])
+      assert.equal(await signIn(name, "guess", "2001:db8:1::7"), 401);
+    assert.equal(await signIn("anna", PASSWORD, "2001:db8:1::8"), 429);
+    await page.getByRole("button", { name: "Look again" }).click();
+    const ban = page.locator("[data-ban]", { hasText: "2001:db8:1::/64" });
+    await ban.getByText("Signing in").waitFor();
+    await fits(anna, "bans");
+    await isAccessible(anna, "bans");
+    await ban.getByRole("button", { name: "Lift" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Lift" }).click();
+    await page.getByText("Nobody is banned").waitFor();
+    assert.equal(await signIn("anna", PASSWORD, "2001:db8:1::8"), 200);
+    await page.getByRole("link", { name: "Journal" }).click();
+    await page.getByText("Ban of an address or account lifted").waitFor();
+    await anna.leave();
   });
 });

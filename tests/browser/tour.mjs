@@ -267,6 +267,7 @@ export function screens({ family, invitation }) {
       leave: closed,
     },
     { name: "usage", open: go("#/admin/usage"), ready: ".panel .empty" },
+    { name: "bans", open: go("#/admin/bans"), ready: ".panel .empty, [data-ban]" },
     { name: "audit", open: go("#/admin/audit"), ready: ".panel .empty, .found .row, .form-error" },
     { name: "server-settings", open: go("#/admin/settings"), ready: "[data-setting]" },
     { name: "warnings", open: go("#/admin/warnings"), ready: ".found .row" },

@@ -1,6 +1,7 @@
 //! The whole process from outside: the binary as it is built, real sockets, a real database.
 #![forbid(unsafe_code)]
 
+mod abuse;
 mod accounts;
 mod accounts_devices;
 mod accounts_oidc;
@@ -24,6 +25,7 @@ mod doctor;
 mod durability;
 mod everything;
 mod export;
+mod fail2ban;
 mod files;
 mod foreign;
 mod full_disk;
@@ -63,4 +65,5 @@ mod support;
 mod surface;
 mod tunnel;
 mod upgrade;
+mod watching;
 mod webhooks;

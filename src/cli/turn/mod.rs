@@ -92,7 +92,7 @@ fn host(config: &Config) -> String {
 }
 
 /// An owner for people: users by their names alone.
-fn owner(owner: &Value) -> String {
+pub fn owner(owner: &Value) -> String {
     match (owner["kind"].as_str(), owner["name"].as_str()) {
         (Some("user"), Some(name)) => name.to_owned(),
         (kind, Some(name)) => format!("{} {name}", kind.unwrap_or_default()),

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod bans;
 mod relay_devices;
 mod secrets;
 mod state;
@@ -34,6 +35,7 @@ pub fn routes() -> Routes {
     ]
     .into_iter()
     .chain(accounts::routes())
+    .chain(bans::routes())
     .chain(relay_devices::routes())
     .chain(secrets::routes())
     .chain(state::routes())

@@ -70,7 +70,7 @@ pub async fn register(
     Body(body): Body<Register>,
 ) -> ApiResult<Response> {
     let address = client::address(&edge, &head);
-    edge.limits.registration(address)?;
+    let registering = edge.limits.registration(address)?;
     let device = device(body.device_name.as_deref(), &head)?;
     let account = NewAccount {
         username: body.username.unwrap_or_default(),
@@ -80,7 +80,13 @@ pub async fn register(
         invite_code: body.invite_code.unwrap_or_default(),
         setup_token: body.setup_token.unwrap_or_default(),
     };
-    let login = edge.app.register(account, device).await?;
+    let login = edge.app.register(account, device).await;
+    if let Err(error) = &login
+        && (names(error, Problem::WrongInviteCode) || names(error, Problem::WrongSetupToken))
+    {
+        registering.wrong();
+    }
+    let login = login?;
     edge.limits.saw(login.user.id, address);
     Ok((StatusCode::CREATED, Json(LoginJson::from(&login))).into_response())
 }
@@ -136,7 +142,7 @@ fn device(given: Option<&str>, head: &Parts) -> Result<String> {
 /// Before somebody who is signed in shows his password once more: guesses count as those at sign-in do.
 fn may_prove<'a>(edge: &'a Edge, head: &Parts, user: UserId) -> ApiResult<Trial<'a>> {
     let address = client::address(edge, head);
-    edge.limits.sign_in(address, Account::Known(user))
+    edge.limits.sign_in(address, Account::User(user))
 }
 
 /// Before a code of a second factor is looked at, if one is given.
@@ -155,14 +161,18 @@ fn judge<T>(trial: Trial<'_>, outcome: &Result<T>) {
     };
     let says = |refusal, problem| match error {
         Error::Refused(refused) => *refused == refusal,
-        Error::Invalid(fields) => fields.iter().any(|field| field.problem == problem),
-        _ => false,
+        _ => names(error, problem),
     };
     if says(Refusal::WrongCode, Problem::WrongCode) {
         trial.wrong_code();
     } else if says(Refusal::InvalidCredentials, Problem::WrongPassword) {
         trial.wrong();
     }
+}
+
+/// Whether a field is refused for this.
+fn names(error: &Error, problem: Problem) -> bool {
+    matches!(error, Error::Invalid(fields) if fields.iter().any(|field| field.problem == problem))
 }
 
 /// Signs out: the token that was used is void at once.

@@ -1,12 +1,10 @@
 //! How often one may sign in, register, read, write and send. Users are told apart by who they are, strangers by their
 //! addresses; what counts as an attempt to sign in is left to `sign_in`.
 
-mod guesses;
-mod known;
-mod rate;
+mod registration;
 mod sign_in;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -14,18 +12,18 @@ use moznods_storage::{HookId, UserId};
 
 use super::Edge;
 use super::error::{ApiError, ApiResult};
+use crate::app::abuse::{Abuse, Attempt, Door, HOST, Rate, Whom, Why};
 use crate::app::{Limited, RateLimited};
 use crate::config::Rates;
-use rate::Rate;
+use registration::Registrations;
 use sign_in::SignIns;
 
-pub use sign_in::{Account, Trial};
+pub use crate::app::abuse::{Account, prefix};
+pub use sign_in::Trial;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Bits of an address that one may change at will: none of IPv4, the lower half of IPv6.
-const HOST: (u8, u8) = (32, 64);
 /// Of which many IPv6 hosts are had for little.
 const SITE: (u8, u8) = (32, 48);
 /// How much more a site may than a host.
@@ -36,8 +34,9 @@ const USERS_PER_ADDRESS: u32 = 20;
 pub struct Limits {
     rates: RwLock<Rates>,
     refused: RateLimited,
+    abuse: Arc<Abuse>,
     sign_ins: SignIns,
-    registrations: ByAddress,
+    registrations: Registrations,
     strangers: ByAddress,
     beginnings: ByAddress,
     writes: Rate<UserId>,
@@ -49,13 +48,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What is refused is counted in `refused`.
-    pub fn new(rates: Rates, refused: RateLimited) -> Arc<Self> {
+    /// What is refused is counted in `refused`; what is wrong, by `abuse`.
+    pub fn new(rates: Rates, refused: RateLimited, abuse: Arc<Abuse>) -> Arc<Self> {
         Arc::new(Limits {
             rates: RwLock::new(rates),
             refused,
+            abuse,
             sign_ins: SignIns::default(),
-            registrations: ByAddress::per(HOUR),
+            registrations: Registrations::default(),
             strangers: ByAddress::per(MINUTE),
             beginnings: ByAddress::per(MINUTE),
             writes: Rate::per(MINUTE),
@@ -78,11 +78,6 @@ impl Limits {
 
     pub fn are_enabled(&self) -> bool {
         self.rates().enabled
-    }
-
-    pub fn registration(&self, address: IpAddr) -> ApiResult<()> {
-        let burst = self.rates().registrations;
-        self.of_address(&self.registrations, address, burst, Limited::Registrations)
     }
 
     /// Something that anybody may ask for, by somebody who does not say who he is, or lies.
@@ -143,6 +138,25 @@ impl Limits {
         self.refused.count(what);
     }
 
+    /// Refuses who is banned.
+    fn bar(&self, attempt: Attempt) -> ApiResult<()> {
+        let Some(left) = self.abuse.banned(attempt, Instant::now()) else {
+            return Ok(());
+        };
+        self.abuse.turned_away(attempt, Why::Banned);
+        self.note(Limited::Bans);
+        Err(ApiError::Banned(left))
+    }
+
+    /// Whoever was banned has nothing to wait for.
+    pub fn forgive(&self, door: Door, whom: Whom) {
+        match door {
+            Door::SignIn => self.sign_ins.forgive(whom),
+            Door::Registration => self.registrations.forgive(whom),
+            Door::Relay => {}
+        }
+    }
+
     fn of_user(
         &self,
         rate: &Rate<UserId>,
@@ -174,8 +188,10 @@ impl Limits {
     /// Forgets those who have nothing left to wait for.
     fn sweep(&self) {
         let now = Instant::now();
+        self.abuse.sweep(now);
         self.sign_ins.sweep(now);
-        for by_address in [&self.registrations, &self.strangers, &self.beginnings] {
+        self.registrations.sweep(now);
+        for by_address in [&self.strangers, &self.beginnings] {
             by_address.sweep(now);
         }
         for by_user in [
@@ -217,6 +233,10 @@ impl ByAddress {
         self.sites.give_back(&prefix(address, SITE), of_site(burst));
     }
 
+    fn forget(&self, host: IpAddr) {
+        self.hosts.forget(&host);
+    }
+
     fn sweep(&self, now: Instant) {
         self.hosts.sweep(now);
         self.sites.sweep(now);
@@ -236,23 +256,10 @@ pub async fn sweep(edge: Arc<Edge>) {
     }
 }
 
-/// The address without what stands behind its first bits, of which there are so many for IPv4 and for IPv6.
-pub fn prefix(address: IpAddr, (v4, v6): (u8, u8)) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.unbounded_shl(32 - u32::from(v4));
-            Ipv4Addr::from(u32::from(address) & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.unbounded_shl(128 - u32::from(v6));
-            Ipv6Addr::from(u128::from(address) & mask).into()
-        }
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::config::BanRules;
 
     pub fn rates() -> Rates {
         Rates {
@@ -269,7 +276,18 @@ pub mod tests {
     }
 
     pub fn limits() -> Arc<Limits> {
-        Limits::new(rates(), RateLimited::default())
+        limits_with(1_000_000)
+    }
+
+    /// Who bans beyond so many wrong attempts.
+    pub fn limits_with(after: u32) -> Arc<Limits> {
+        let rules = BanRules {
+            enabled: true,
+            after,
+            first: HOUR,
+            longest: HOUR,
+        };
+        Limits::new(rates(), RateLimited::default(), Abuse::new(rules))
     }
 
     pub fn address(text: &str) -> IpAddr {
@@ -279,7 +297,7 @@ pub mod tests {
     #[test]
     fn an_address_is_limited_as_its_host_and_its_site() {
         let limits = limits();
-        let register = |text: &str| limits.registration(address(text));
+        let register = |text: &str| limits.registration(address(text)).map(drop);
         for n in 0..10 {
             register(&format!("2001:db8::{n}")).unwrap();
         }

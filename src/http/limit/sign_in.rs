@@ -6,6 +6,7 @@
 //! - Wrong ones from one address, whatever the account, but for users who were signed in there before: so many a minute.
 //!   Right ones cost nothing: there may be many people behind an address.
 //! - All from one address to one account: so many a minute.
+//! - Who goes on after all of that is banned (`app::abuse`), by address and by account, but for users where they were signed in.
 //! - Wrong codes of a second factor at an account, wherever they come from: who guesses them has the password.
 
 use std::hash::{BuildHasher, RandomState};
@@ -14,11 +15,9 @@ use std::time::{Duration, Instant};
 
 use moznods_storage::UserId;
 
-use super::guesses::Guesses;
-use super::known::Known;
-use super::rate::Rate;
-use super::{ByAddress, HOST, Limits, MINUTE, prefix};
+use super::{Account, ByAddress, HOST, Limits, MINUTE, prefix};
 use crate::app::Limited;
+use crate::app::abuse::{Attempt, Door, Guesses, Known, Rate, Whom, Why};
 use crate::http::error::ApiResult;
 
 /// Wrong ones at an account from one address that cost nothing.
@@ -28,14 +27,6 @@ const FREE_IN_ALL: u32 = 50;
 /// Wrong codes at once, which come back in [`CODES_BACK`].
 const CODES: u32 = 10;
 const CODES_BACK: Duration = Duration::from_secs(3000);
-
-/// Whom somebody tries to sign in as, by whatever name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Account {
-    Known(UserId),
-    /// A hash of the name, however long that was.
-    Unknown(u64),
-}
 
 pub struct SignIns {
     here: Guesses<(Account, IpAddr)>,
@@ -66,6 +57,19 @@ impl SignIns {
         self.known.note(user, prefix(address, HOST), Instant::now());
     }
 
+    pub fn forgive(&self, whom: Whom) {
+        match whom {
+            Whom::Address(host) => {
+                self.from.forget(host);
+                self.here.forget_where(|(_, from)| *from == host);
+            }
+            Whom::Account(account) => {
+                self.everywhere.forget(&account);
+                self.here.forget_where(|(of, _)| *of == account);
+            }
+        }
+    }
+
     pub fn sweep(&self, now: Instant) {
         self.here.sweep(now);
         self.everywhere.sweep(now);
@@ -80,8 +84,8 @@ impl Limits {
     /// `known` is whose name it is.
     pub fn account(&self, name: &str, known: Option<UserId>) -> Account {
         known.map_or_else(
-            || Account::Unknown(self.sign_ins.hasher.hash_one(name.to_lowercase())),
-            Account::Known,
+            || Account::Nobody(self.sign_ins.hasher.hash_one(name.to_lowercase())),
+            Account::User,
         )
     }
 
@@ -132,11 +136,19 @@ impl Trial<'_> {
             return Ok(());
         }
         let (now, ours) = (Instant::now(), &limits.sign_ins);
-        let wrong = |wait| limits.refuse(Limited::Passwords, wait);
+        let attempt = self.attempt(Some(account));
+        let too_often = |what, wait| {
+            limits.abuse.turned_away(attempt, Why::TooOften);
+            limits.refuse(what, wait)
+        };
+        let wrong = |wait| too_often(Limited::Passwords, wait);
         let pair = self.pair(account);
+        let is_home = matches!(account, Account::User(user) if ours.known.has(user, pair.1));
+        if !is_home {
+            limits.bar(attempt)?;
+        }
         ours.here.attempt(&pair, now).map_err(wrong)?;
         self.here = Some(account);
-        let is_home = matches!(account, Account::Known(user) if ours.known.has(user, pair.1));
         if !is_home {
             ours.everywhere.attempt(&account, now).map_err(wrong)?;
             self.everywhere = Some(account);
@@ -144,14 +156,17 @@ impl Trial<'_> {
         }
         ours.all
             .take(&pair, self.burst, now)
-            .map_err(|wait| limits.refuse(Limited::SignIns, wait))
+            .map_err(|wait| too_often(Limited::SignIns, wait))
     }
 
     fn take_from_address(&mut self, now: Instant) -> ApiResult<()> {
         if self.limits.are_enabled() {
             let from = &self.limits.sign_ins.from;
-            from.take(self.address, self.burst, now)
-                .map_err(|wait| self.limits.refuse(Limited::SignIns, wait))?;
+            from.take(self.address, self.burst, now).map_err(|wait| {
+                let attempt = self.attempt(self.here);
+                self.limits.abuse.turned_away(attempt, Why::TooOften);
+                self.limits.refuse(Limited::SignIns, wait)
+            })?;
             self.from = true;
         }
         Ok(())
@@ -174,7 +189,7 @@ impl Trial<'_> {
         if let Some(account) = self.here.take() {
             let pair = self.pair(account);
             self.limits.sign_ins.here.forget(&pair);
-            if let Account::Known(user) = account {
+            if let Account::User(user) = account {
                 self.limits.saw(user, self.address);
             }
         }
@@ -182,6 +197,9 @@ impl Trial<'_> {
 
     /// The password was wrong.
     pub fn wrong(mut self) {
+        let abuse = &self.limits.abuse;
+        // What has cost the address nothing was somebody's who is at home there.
+        abuse.wrong(self.attempt(self.here), self.from);
         (self.here, self.everywhere, self.from) = (None, None, false);
     }
 
@@ -189,6 +207,14 @@ impl Trial<'_> {
     pub fn wrong_code(mut self) {
         self.code = None;
         self.wrong();
+    }
+
+    fn attempt(&self, account: Option<Account>) -> Attempt {
+        Attempt {
+            door: Door::SignIn,
+            address: self.address,
+            account,
+        }
     }
 
     fn pair(&self, account: Account) -> (Account, IpAddr) {
@@ -216,7 +242,7 @@ impl Drop for Trial<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{address, limits, rates};
+    use super::super::tests::{address, limits, limits_with, rates};
     use super::*;
     use crate::config::Rates;
     use crate::http::error::ApiError;
@@ -241,7 +267,7 @@ mod tests {
     #[test]
     fn who_guesses_waits_and_others_do_not() {
         let limits = limits();
-        let alice = Account::Known(7);
+        let alice = Account::User(7);
         assert_eq!(wrong(&limits, |_| HERE.into(), alice), 3);
         let refused = limits.sign_in(address(HERE), alice).err();
         assert!(
@@ -250,7 +276,7 @@ mod tests {
         );
         limits.sign_in(address("192.0.2.2"), alice).unwrap().right();
         limits
-            .sign_in(address(HERE), Account::Known(8))
+            .sign_in(address(HERE), Account::User(8))
             .unwrap()
             .right();
     }
@@ -258,7 +284,7 @@ mod tests {
     #[test]
     fn many_at_once_are_no_way_around_it() {
         let limits = limits();
-        let alice = Account::Known(7);
+        let alice = Account::User(7);
         let open: Vec<_> = (0..10)
             .filter_map(|_| limits.sign_in(address(HERE), alice).ok())
             .collect();
@@ -270,7 +296,7 @@ mod tests {
     #[test]
     fn who_has_many_addresses_waits_as_well_but_not_the_user_where_he_is_at_home() {
         let limits = limits();
-        let alice = Account::Known(7);
+        let alice = Account::User(7);
         limits.saw(7, address("2001:db8:1::1"));
         let from = |n: usize| format!("198.51.{}.{}", n / 250, n % 250);
         assert_eq!(wrong(&limits, from, alice), FREE_IN_ALL as usize + 1);
@@ -278,7 +304,7 @@ mod tests {
         let home = address("2001:db8:1::99");
         limits.sign_in(home, alice).unwrap().right();
         limits
-            .sign_in(address(HERE), Account::Known(8))
+            .sign_in(address(HERE), Account::User(8))
             .unwrap()
             .right();
         assert_eq!(wrong(&limits, |_| home.to_string(), alice), 3, "there, too");
@@ -288,17 +314,17 @@ mod tests {
     fn an_address_has_so_many_wrong_ones_but_right_ones_cost_nothing() {
         let limits = limits();
         for user in 0..100 {
-            let trial = limits.sign_in(address(HERE), Account::Known(user));
+            let trial = limits.sign_in(address(HERE), Account::User(user));
             trial.unwrap().right();
         }
         for user in 100..105 {
-            let trial = limits.sign_in(address(HERE), Account::Known(user));
+            let trial = limits.sign_in(address(HERE), Account::User(user));
             trial.unwrap().wrong();
         }
-        assert!(limits.sign_in(address(HERE), Account::Known(105)).is_err());
+        assert!(limits.sign_in(address(HERE), Account::User(105)).is_err());
         assert!(limits.link(address(HERE)).is_err());
         limits
-            .sign_in(address(HERE), Account::Known(1))
+            .sign_in(address(HERE), Account::User(1))
             .unwrap()
             .right();
         limits.link(address("192.0.2.2")).unwrap().right();
@@ -307,7 +333,7 @@ mod tests {
     #[test]
     fn one_signs_in_so_often_and_no_more() {
         let limits = limits();
-        let alice = Account::Known(7);
+        let alice = Account::User(7);
         let right = || limits.sign_in(address(HERE), alice).map(Trial::right);
         assert_eq!((0..100).take_while(|_| right().is_ok()).count(), 5);
         limits.change(Rates {
@@ -315,6 +341,50 @@ mod tests {
             ..rates()
         });
         assert_eq!(wrong(&limits, |_| HERE.into(), alice), 10_000);
+    }
+
+    #[test]
+    fn who_goes_on_is_banned_and_who_has_been_there_is_not() {
+        let limits = limits_with(3);
+        let here = address(HERE);
+        limits.saw(1, here);
+        for user in 100..104 {
+            limits.sign_in(here, Account::User(user)).unwrap().wrong();
+        }
+        let refused = limits.sign_in(here, Account::User(2)).err();
+        assert!(matches!(refused, Some(ApiError::Banned(_))), "{refused:?}");
+        limits.sign_in(here, Account::User(1)).unwrap().right();
+        // Links cannot be guessed: one is the way in that an administrator can give.
+        limits.link(here).unwrap().right();
+        limits.forgive(Door::SignIn, Whom::Address(here));
+        assert!(
+            limits.sign_in(here, Account::User(2)).is_err(),
+            "the ban is lifted elsewhere"
+        );
+
+        // Whoever has been there may be wrong as often as he likes; he waits.
+        let limits = limits_with(3);
+        limits.saw(1, here);
+        assert_eq!(wrong(&limits, |_| HERE.into(), Account::User(1)), 3);
+        for _ in 0..100 {
+            let _ = limits.sign_in(here, Account::User(1)).map(Trial::wrong);
+        }
+        limits.sign_in(here, Account::User(2)).unwrap().right();
+    }
+
+    #[test]
+    fn an_account_that_many_guess_at_is_banned_but_not_at_home() {
+        let limits = limits_with(5);
+        let home = address("2001:db8:1::1");
+        limits.saw(7, home);
+        let from = |n: usize| format!("198.51.100.{n}");
+        assert_eq!(wrong(&limits, from, Account::User(7)), 11);
+        let refused = limits.sign_in(address(HERE), Account::User(7)).err();
+        assert!(matches!(refused, Some(ApiError::Banned(_))), "{refused:?}");
+        limits.sign_in(home, Account::User(7)).unwrap().right();
+        // The same is true of a name that nobody has.
+        let nobody = limits.account("nobody", None);
+        assert_eq!(wrong(&limits, from, nobody), 11);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum AuditTarget {
     RelaySecret(String),
     RelayDevice(String),
     Allocation(String),
+    /// Of whom.
+    Ban(String),
 }
 
 impl AuditTarget {
@@ -51,6 +53,7 @@ impl AuditTarget {
             AuditTarget::RelaySecret(_) => "relay_secret",
             AuditTarget::RelayDevice(_) => "relay_device",
             AuditTarget::Allocation(_) => "allocation",
+            AuditTarget::Ban(_) => "ban",
         }
     }
 }

@@ -2,6 +2,7 @@
 // What the answers mean for the screens is left to `state/`.
 
 import type {
+  AbuseBan,
   Account,
   Allocation,
   AuditEntry,
@@ -340,6 +341,8 @@ export function createApi(access: Access) {
       request<{ name: string; password: string }>("POST", "/api/admin/relay/devices/", { name }),
     removeRelayDevice: (name: string) =>
       request<void>("DELETE", `/api/admin/relay/devices/${encodeURIComponent(name)}/`),
+    abuseBans: () => request<AbuseBan[]>("GET", "/api/admin/bans/"),
+    liftAbuseBan: (id: number) => request<void>("DELETE", `/api/admin/bans/${id}/`),
     settings: () => request<Setting[]>("GET", "/api/admin/settings/"),
     warnings: () => request<Warning[]>("GET", "/api/admin/warnings/"),
     audit: (before?: number) =>

@@ -254,6 +254,18 @@ export interface Allocation {
   to_client: { packets: number; bytes: number };
 }
 
+/** Of an address or of an account, because too much was wrong. */
+export interface AbuseBan {
+  id: number;
+  what: "sign_in" | "registration" | "turn";
+  address: string | null;
+  account: RelayOwner | null;
+  since: string;
+  until: string;
+  /** Which one in a row it is. */
+  times: number;
+}
+
 export interface RelayUsage {
   /** `YYYY-MM`, UTC. */
   month: string;
@@ -303,11 +315,17 @@ export interface Setting {
   /** The flag, the variable or the file that says so, or `default`. */
   origin: string;
   is_reloaded: boolean;
+  /** Another value was found, and waits for the next start. */
+  is_waiting: boolean;
 }
 
 /** What the server's log says that somebody should know. */
 export interface Warning {
+  /** The last time. */
   at: string;
+  first_at: string;
+  /** How often. */
+  count: number;
   level: "warn" | "error";
   target: string;
   text: string;

@@ -1,10 +1,11 @@
-// What administrators see and do: users, rooms, the relay as it runs, what it carried, the programs that share it, what was done
-// over others, how the server is set up, and what it warns of.
+// What administrators see and do: users, rooms, the relay as it runs, what it carried, the programs that share it, who is
+// banned, what was done over others, how the server is set up, and what it warns of.
 
 import type { JSX } from "preact";
 import { type Key, t } from "../../i18n";
 import { Page } from "../page";
 import { Audit } from "./audit";
+import { Bans } from "./bans";
 import { Programs } from "./programs";
 import { Relay } from "./relay";
 import { RelayDevices } from "./relay-devices";
@@ -28,6 +29,7 @@ const PARTS: Record<string, { text: Key; Screen: () => JSX.Element }> = {
     ),
   },
   usage: { text: "usage", Screen: Usage },
+  bans: { text: "abuse_bans", Screen: Bans },
   audit: { text: "audit", Screen: Audit },
   settings: { text: "settings", Screen: Settings },
   warnings: { text: "warnings", Screen: Warnings },

@@ -53,6 +53,11 @@ impl<K: Eq + Hash + Clone> Rate<K> {
         }
     }
 
+    /// All of it is there again.
+    pub fn forget(&self, key: &K) {
+        self.full().remove(key);
+    }
+
     /// Forgets those who have all of it.
     pub fn sweep(&self, now: Instant) {
         let mut all = self.full();

@@ -62,6 +62,18 @@ impl<K: Eq + Hash + Clone> Guesses<K> {
         Ok(())
     }
 
+    /// How long the next attempt is to be waited for.
+    pub fn left(&self, key: &K, now: Instant) -> Option<Duration> {
+        let until = self.wrong().get(key)?.until?;
+        (until > now).then(|| until - now)
+    }
+
+    /// One that was looked at was wrong, or it was not to be made.
+    pub fn wrong_one(&self, key: &K, now: Instant) {
+        // It counts until something else is said; who has to wait does so anyhow.
+        let _ = self.attempt(key, now);
+    }
+
     /// The last attempt was none: it said nothing about the password.
     pub fn undo(&self, key: &K) {
         if let Some(wrong) = self.wrong().get_mut(key) {
@@ -73,6 +85,10 @@ impl<K: Eq + Hash + Clone> Guesses<K> {
     /// It was right: those before were mistakes of the same person.
     pub fn forget(&self, key: &K) {
         self.wrong().remove(key);
+    }
+
+    pub fn forget_where(&self, is_meant: impl Fn(&K) -> bool) {
+        self.wrong().retain(|key, _| !is_meant(key));
     }
 
     pub fn sweep(&self, now: Instant) {

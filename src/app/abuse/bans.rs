@@ -1,0 +1,206 @@
+//! Bans: for whom, by which door, and until when. They are kept in memory alone, so many at most.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use moznods_storage::Timestamp;
+
+use super::{Account, DAY, Door};
+use crate::app::now as clock;
+use crate::config::BanRules;
+
+/// Whoever can bring more than that is not held up by bans; the table does not grow for him.
+const MANY: usize = 4096;
+/// After the end of a ban, for which the next one is longer.
+const REMEMBERED: Duration = DAY;
+
+/// Whom a ban is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Whom {
+    /// A prefix of [`HOST`](super::HOST).
+    Address(IpAddr),
+    Account(Account),
+}
+
+/// A ban in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ban {
+    pub id: u64,
+    pub door: Door,
+    pub whom: Whom,
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// Which one in a row it is, from 1.
+    pub times: u32,
+}
+
+#[derive(Default)]
+pub struct Bans(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    all: HashMap<(Door, Whom), Entry>,
+    /// How many there have been.
+    count: u64,
+}
+
+struct Entry {
+    id: u64,
+    since: Timestamp,
+    length: Duration,
+    until: Instant,
+    times: u32,
+}
+
+impl Bans {
+    /// How long one is, if there is one.
+    pub fn left(&self, door: Door, whom: Whom, now: Instant) -> Option<Duration> {
+        let table = self.table();
+        let until = table.all.get(&(door, whom))?.until;
+        (until > now).then(|| until - now)
+    }
+
+    /// Each in a row is twice as long as the one before; of an account all are as long as the first, as they hold up one who
+    /// has done nothing. `None`: there is one already.
+    pub fn begin(&self, door: Door, whom: Whom, rules: BanRules, now: Instant) -> Option<Duration> {
+        let table = &mut *self.table();
+        let key = (door, whom);
+        let before = table.all.get(&key);
+        if before.is_some_and(|before| before.until > now) {
+            return None;
+        }
+        let recent = before.filter(|before| now < before.until + REMEMBERED);
+        let times = recent.map_or(1, |before| before.times.saturating_add(1));
+        let doubled = match whom {
+            Whom::Address(_) => 2_u32.saturating_pow(times - 1),
+            Whom::Account(_) => 1,
+        };
+        let longest = rules.longest.max(rules.first);
+        let length = rules.first.saturating_mul(doubled).min(longest);
+        table.make_room(&key, now);
+        table.count += 1;
+        let entry = Entry {
+            id: table.count,
+            since: clock(),
+            length,
+            until: now + length,
+            times,
+        };
+        table.all.insert(key, entry);
+        Some(length)
+    }
+
+    /// Those in force of whom there is something to show, the newest first.
+    pub fn all(&self, now: Instant) -> Vec<Ban> {
+        let table = self.table();
+        let seen = table.all.iter().filter_map(|((door, whom), entry)| {
+            let is_shown = entry.until > now && !matches!(whom, Whom::Account(Account::Nobody(_)));
+            is_shown.then(|| Ban {
+                id: entry.id,
+                door: *door,
+                whom: *whom,
+                since: entry.since,
+                until: entry.since
+                    + i64::try_from(entry.length.as_micros()).unwrap_or(i64::MAX / 2),
+                times: entry.times,
+            })
+        });
+        let mut seen: Vec<Ban> = seen.collect();
+        seen.sort_by_key(|ban| std::cmp::Reverse(ban.id));
+        seen
+    }
+
+    /// Ends one that is in force; the next one is as if it had never been.
+    pub fn lift(&self, id: u64, now: Instant) -> Option<(Door, Whom)> {
+        let all = &mut self.table().all;
+        let found = all
+            .iter()
+            .find(|(_, entry)| entry.id == id && entry.until > now);
+        let key = found.map(|(key, _)| *key)?;
+        all.remove(&key);
+        Some(key)
+    }
+
+    pub fn sweep(&self, now: Instant) {
+        let all = &mut self.table().all;
+        all.retain(|_, entry| now < entry.until + REMEMBERED);
+        all.shrink_to_fit();
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// The one that ends, or has ended, first gives way.
+    fn make_room(&mut self, key: &(Door, Whom), now: Instant) {
+        if self.all.len() < MANY || self.all.contains_key(key) {
+            return;
+        }
+        self.all.retain(|_, entry| entry.until > now);
+        if self.all.len() >= MANY {
+            let first = self.all.iter().min_by_key(|(_, entry)| entry.until);
+            if let Some(key) = first.map(|(key, _)| *key) {
+                self.all.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: BanRules = BanRules {
+        enabled: true,
+        after: 5,
+        first: Duration::from_secs(900),
+        longest: Duration::from_secs(3600),
+    };
+    const HERE: Whom = Whom::Address(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    #[test]
+    fn each_in_a_row_is_longer_but_of_an_account() {
+        let mut now = Instant::now();
+        for (whom, minutes) in [
+            (HERE, [15, 30, 60, 60]),
+            (Whom::Account(Account::User(1)), [15; 4]),
+        ] {
+            let bans = Bans::default();
+            for minutes in minutes {
+                let length = bans.begin(Door::SignIn, whom, RULES, now).unwrap();
+                assert_eq!(length, Duration::from_secs(minutes * 60));
+                assert_eq!(bans.begin(Door::SignIn, whom, RULES, now), None);
+                assert_eq!(bans.left(Door::SignIn, whom, now), Some(length));
+                assert_eq!(bans.left(Door::Relay, whom, now), None);
+                now += length;
+                assert_eq!(bans.left(Door::SignIn, whom, now), None);
+                assert!(bans.all(now).is_empty());
+            }
+            now += REMEMBERED;
+            bans.begin(Door::SignIn, whom, RULES, now);
+            assert_eq!(bans.all(now)[0].times, 1);
+            bans.sweep(now + 2 * REMEMBERED);
+            assert!(bans.table().all.is_empty());
+        }
+    }
+
+    #[test]
+    fn there_are_so_many_and_the_first_to_end_give_way() {
+        let bans = Bans::default();
+        let start = Instant::now();
+        let whom = |n: usize| Whom::Account(Account::User(n as i64));
+        for n in 0..2 * MANY {
+            let now = start + Duration::from_millis(n as u64);
+            bans.begin(Door::SignIn, whom(n), RULES, now).unwrap();
+            assert!(bans.table().all.len() <= MANY);
+        }
+        let now = start + Duration::from_millis(2 * MANY as u64);
+        assert_eq!(bans.left(Door::SignIn, whom(0), now), None);
+        assert!(bans.left(Door::SignIn, whom(MANY), now).is_some());
+        assert!(bans.left(Door::SignIn, whom(2 * MANY - 1), now).is_some());
+    }
+}

@@ -1,0 +1,439 @@
+//! Who tries too often what he has no right to: to sign in, to register, to relay. What comes out wrong is counted by address
+//! and by account; whoever goes on beyond a number is banned for a while. A line of the log says of each, for programs that
+//! watch it.
+//!
+//! A ban must not be a weapon. It is of what can be guessed alone: tokens, links and relay credentials of ours are looked at as
+//! ever, so whoever is signed in goes on, and so does what is relayed. Nor does it hold for an account where its user, or a
+//! device, has been before. What is counted has come from an address that receives what is sent to it.
+
+mod bans;
+mod guesses;
+mod known;
+mod lines;
+mod rate;
+mod relay;
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use moznods_storage::{AuditTarget, RelayOwner, UserId};
+use serde_json::json;
+
+use super::audit::{Action, Actor};
+use super::metrics::AbuseFigures;
+use super::{App, Refusal, Result};
+use crate::config::BanRules;
+use bans::Bans;
+pub use bans::{Ban, Whom};
+pub use guesses::Guesses;
+pub use known::Known;
+use lines::Lines;
+pub use rate::Rate;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Bits of an address that one may change at will: none of IPv4, the lower half of IPv6.
+pub const HOST: (u8, u8) = (32, 64);
+/// How much more may be wrong at an account, from everywhere and in a day, than from an address in an hour.
+const ADDRESSES_OF_ACCOUNT: u32 = 2;
+
+/// What somebody wants to be let in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Door {
+    SignIn,
+    Registration,
+    Relay,
+}
+
+impl Door {
+    pub const ALL: [Door; 3] = [Door::SignIn, Door::Registration, Door::Relay];
+
+    /// In lines of the log, in figures and in the API: for good.
+    pub fn word(self) -> &'static str {
+        match self {
+            Door::SignIn => "sign_in",
+            Door::Registration => "registration",
+            Door::Relay => "turn",
+        }
+    }
+}
+
+/// Whom somebody says that he is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Account {
+    User(UserId),
+    /// Of the relay.
+    Device(i64),
+    /// A hash of a name that nobody has: who has one must not show.
+    Nobody(u64),
+}
+
+impl Account {
+    /// As those of the relay are called.
+    pub fn owner(self) -> Option<RelayOwner> {
+        match self {
+            Account::User(id) => Some(RelayOwner::User(id)),
+            Account::Device(id) => Some(RelayOwner::Device(id)),
+            Account::Nobody(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    /// No name: strangers choose those.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Account::User(id) => write!(f, "user:{id}"),
+            Account::Device(id) => write!(f, "device:{id}"),
+            Account::Nobody(_) => f.write_str("nobody"),
+        }
+    }
+}
+
+/// Why somebody was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// What he showed was wrong.
+    Wrong,
+    /// He has come too often, and was not looked at.
+    TooOften,
+    Banned,
+}
+
+impl Why {
+    pub const ALL: [Why; 3] = [Why::Wrong, Why::TooOften, Why::Banned];
+
+    /// In lines of the log and in figures: for good.
+    pub fn word(self) -> &'static str {
+        match self {
+            Why::Wrong => "wrong",
+            Why::TooOften => "too_often",
+            Why::Banned => "banned",
+        }
+    }
+}
+
+/// Somebody who was not let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    pub door: Door,
+    pub address: IpAddr,
+    pub account: Option<Account>,
+}
+
+/// One for the process; the edge, the relay and administrators share it.
+pub struct Abuse {
+    rules: RwLock<BanRules>,
+    bans: Bans,
+    by_address: Rate<(Door, IpAddr)>,
+    by_account: Rate<Account>,
+    /// Wrong passwords of devices.
+    devices: Guesses<(Account, IpAddr)>,
+    /// Where devices have been since the start.
+    homes: Known,
+    hasher: RandomState,
+    lines: Lines,
+    pub figures: AbuseFigures,
+}
+
+impl Abuse {
+    pub fn new(rules: BanRules) -> Arc<Self> {
+        Arc::new(Abuse {
+            rules: RwLock::new(rules),
+            bans: Bans::default(),
+            by_address: Rate::per(HOUR),
+            by_account: Rate::per(DAY),
+            devices: Guesses::after(relay::FREE),
+            homes: Known::default(),
+            hasher: RandomState::new(),
+            lines: Lines::default(),
+            figures: AbuseFigures::new(),
+        })
+    }
+
+    /// Other rules hold from now on; bans that there are go on.
+    pub fn change(&self, rules: BanRules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    fn rules(&self) -> BanRules {
+        *self.rules.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long this is yet to be refused, by the address or by the account.
+    pub fn banned(&self, attempt: Attempt, now: Instant) -> Option<Duration> {
+        if !self.rules().enabled {
+            return None;
+        }
+        let host = prefix(attempt.address, HOST);
+        let of_address = self.bans.left(attempt.door, Whom::Address(host), now);
+        let account = attempt.account.map(Whom::Account);
+        let of_account = account.and_then(|account| self.bans.left(attempt.door, account, now));
+        of_address.max(of_account)
+    }
+
+    /// It was not looked at.
+    pub fn turned_away(&self, attempt: Attempt, why: Why) {
+        self.figures.refused(attempt.door, why);
+        self.lines.refused(attempt, why, Instant::now());
+    }
+
+    /// It was looked at, and wrong. `counts` is false for who is at home there.
+    pub fn wrong(&self, attempt: Attempt, counts: bool) {
+        self.turned_away(attempt, Why::Wrong);
+        if counts {
+            self.count(attempt, Instant::now());
+        }
+    }
+
+    /// It is of a flood, whatever it would have been.
+    pub fn flood(&self, attempt: Attempt) {
+        self.turned_away(attempt, Why::TooOften);
+        self.count(attempt, Instant::now());
+    }
+
+    fn count(&self, attempt: Attempt, now: Instant) {
+        let rules = self.rules();
+        if !rules.enabled || rules.after == 0 {
+            return;
+        }
+        let door = attempt.door;
+        // A proxy that `http.trusted_proxies` does not name stands for everybody.
+        let is_anybodys = door != Door::Relay && attempt.address.is_loopback();
+        let host = prefix(attempt.address, HOST);
+        if !is_anybodys
+            && self
+                .by_address
+                .take(&(door, host), rules.after, now)
+                .is_err()
+        {
+            self.ban(door, Whom::Address(host), rules, now);
+        }
+        let of_account = rules.after.saturating_mul(ADDRESSES_OF_ACCOUNT);
+        if let Some(account) = attempt.account
+            && self.by_account.take(&account, of_account, now).is_err()
+        {
+            self.ban(door, Whom::Account(account), rules, now);
+        }
+    }
+
+    fn ban(&self, door: Door, whom: Whom, rules: BanRules, now: Instant) {
+        if let Some(length) = self.bans.begin(door, whom, rules, now) {
+            self.figures.banned(door, whom);
+            lines::banned(door, whom, length);
+        }
+    }
+
+    /// Those in force, the newest first.
+    pub fn bans(&self) -> Vec<Ban> {
+        self.bans.all(Instant::now())
+    }
+
+    /// Ends a ban, and forgets what has led to it.
+    fn lift(&self, id: u64) -> Option<(Door, Whom)> {
+        let (door, whom) = self.bans.lift(id, Instant::now())?;
+        match whom {
+            Whom::Address(host) => {
+                self.by_address.forget(&(door, host));
+                self.devices.forget_where(|(_, from)| *from == host);
+            }
+            Whom::Account(account) => {
+                self.by_account.forget(&account);
+                self.devices.forget_where(|(of, _)| *of == account);
+            }
+        }
+        Some((door, whom))
+    }
+
+    /// To be called now and then: forgets what has no meaning any more.
+    pub fn sweep(&self, now: Instant) {
+        self.bans.sweep(now);
+        self.by_address.sweep(now);
+        self.by_account.sweep(now);
+        self.devices.sweep(now);
+        self.homes.sweep(now);
+    }
+}
+
+/// A ban, and what people call the account.
+#[derive(Debug)]
+pub struct BanSeen {
+    pub ban: Ban,
+    pub account: Option<(RelayOwner, Option<String>)>,
+}
+
+impl App {
+    /// Those in force, the newest first.
+    pub async fn abuse_bans(&self) -> Result<Vec<BanSeen>> {
+        let names = self.relay_owner_names().await?;
+        let seen = self.abuse.bans().into_iter().map(|ban| {
+            let owner = match ban.whom {
+                Whom::Account(account) => account.owner(),
+                Whom::Address(_) => None,
+            };
+            let account = owner.map(|owner| (owner, names.get(&owner).cloned()));
+            BanSeen { ban, account }
+        });
+        Ok(seen.collect())
+    }
+
+    /// Ends a ban; for whom it was.
+    pub async fn lift_abuse_ban(&self, by: Actor<'_>, id: u64) -> Result<(Door, Whom)> {
+        let all = self.abuse_bans().await?;
+        let found = all.iter().find(|seen| seen.ban.id == id);
+        let BanSeen { ban, account } = found.ok_or(Refusal::NotFound)?;
+        let name = match ban.whom {
+            Whom::Address(host) => network(host),
+            Whom::Account(_) => account
+                .as_ref()
+                .and_then(|(_, name)| name.clone())
+                .unwrap_or_default(),
+        };
+        let details = json!({"what": ban.door.word(), "times": ban.times});
+        self.note(by, Action::BanLift, AuditTarget::Ban(name), details)
+            .await?;
+        Ok(self.abuse.lift(id).ok_or(Refusal::NotFound)?)
+    }
+}
+
+/// The address without what stands behind its first bits, of which there are so many for IPv4 and for IPv6.
+pub fn prefix(address: IpAddr, (v4, v6): (u8, u8)) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.unbounded_shl(32 - u32::from(v4));
+            Ipv4Addr::from(u32::from(address) & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.unbounded_shl(128 - u32::from(v6));
+            Ipv6Addr::from(u128::from(address) & mask).into()
+        }
+    }
+}
+
+/// What a [`prefix`] of [`HOST`] is of: an address of IPv4, a /64 of IPv6.
+pub fn network(host: IpAddr) -> String {
+    match host {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("{host}/{}", HOST.1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: BanRules = BanRules {
+        enabled: true,
+        after: 5,
+        first: Duration::from_secs(900),
+        longest: Duration::from_secs(3600),
+    };
+
+    fn from(address: &str, account: Option<Account>) -> Attempt {
+        Attempt {
+            door: Door::SignIn,
+            address: address.parse().unwrap(),
+            account,
+        }
+    }
+
+    #[test]
+    fn who_goes_on_is_banned_and_nobody_else() {
+        let abuse = Abuse::new(RULES);
+        let now = Instant::now();
+        let bad = from("2001:db8:1::1", None);
+        for _ in 0..5 {
+            abuse.wrong(bad, true);
+            assert_eq!(abuse.banned(bad, now), None);
+        }
+        abuse.wrong(bad, true);
+        let neighbour = from("2001:db8:1::2", Some(Account::User(1)));
+        assert!(abuse.banned(bad, now).is_some() && abuse.banned(neighbour, now).is_some());
+        let elsewhere = from("2001:db8:2::1", None);
+        assert_eq!(abuse.banned(elsewhere, now), None);
+        let registering = Attempt {
+            door: Door::Registration,
+            ..bad
+        };
+        assert_eq!(abuse.banned(registering, now), None);
+        let all = abuse.bans();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].whom, Whom::Address("2001:db8:1::".parse().unwrap()));
+
+        // Lifted, it begins from nothing.
+        assert!(abuse.lift(all[0].id).is_some() && abuse.lift(all[0].id).is_none());
+        for _ in 0..5 {
+            abuse.wrong(bad, true);
+        }
+        assert_eq!(abuse.banned(bad, now), None);
+        abuse.wrong(bad, true);
+        assert_eq!(abuse.bans()[0].times, 1);
+    }
+
+    #[test]
+    fn an_account_is_banned_by_what_comes_from_everywhere() {
+        let abuse = Abuse::new(RULES);
+        let alice = Some(Account::User(7));
+        let attempt = |n: u8| from(&format!("192.0.2.{n}"), alice);
+        for n in 0..=10 {
+            assert_eq!(abuse.banned(attempt(99), Instant::now()), None);
+            abuse.wrong(attempt(n), true);
+        }
+        assert!(abuse.banned(attempt(99), Instant::now()).is_some());
+        assert_eq!(abuse.banned(from("192.0.2.1", None), Instant::now()), None);
+        // Of a name that nobody has the same is true, and nobody sees it.
+        let nobody = Some(Account::Nobody(1));
+        for n in 0..=10 {
+            abuse.wrong(from(&format!("198.51.100.{n}"), nobody), true);
+        }
+        assert!(
+            abuse
+                .banned(from("192.0.2.99", nobody), Instant::now())
+                .is_some()
+        );
+        assert_eq!(abuse.bans().len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_count_bans_nobody() {
+        let abuse = Abuse::new(RULES);
+        let office = from("192.0.2.1", Some(Account::User(1)));
+        let proxy = from("127.0.0.1", None);
+        for _ in 0..100 {
+            abuse.wrong(office, false);
+            abuse.wrong(proxy, true);
+            abuse.turned_away(office, Why::TooOften);
+        }
+        abuse.change(BanRules { after: 0, ..RULES });
+        for _ in 0..100 {
+            abuse.wrong(office, true);
+        }
+        abuse.change(BanRules {
+            enabled: false,
+            ..RULES
+        });
+        for _ in 0..100 {
+            abuse.flood(office);
+        }
+        assert!(abuse.bans().is_empty());
+    }
+
+    #[test]
+    fn limits_switched_off_hold_back_nobody_who_was_banned() {
+        let abuse = Abuse::new(RULES);
+        let bad = from("192.0.2.1", None);
+        for _ in 0..=5 {
+            abuse.flood(bad);
+        }
+        assert!(abuse.banned(bad, Instant::now()).is_some());
+        abuse.change(BanRules {
+            enabled: false,
+            ..RULES
+        });
+        assert_eq!(abuse.banned(bad, Instant::now()), None);
+    }
+}

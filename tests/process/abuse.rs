@@ -1,0 +1,423 @@
+//! Bans of whoever tries too often what he has no right to: who is banned, who is not though he is at the same place, and how
+//! a ban is seen and lifted.
+
+use std::net::UdpSocket;
+
+use moznods_turn::wire::integrity::Key;
+use moznods_turn::wire::{Builder, Class, Message, Method as Stun, attr};
+use reqwest::Method;
+use serde_json::{Value, json};
+use webrtc_util::Conn;
+
+use crate::relay::{Credential, Relay, hears};
+use crate::relay_admin::{admin, printed};
+use crate::support::{PASSWORD, SOON, Server, answer, eventually, keys, text};
+
+const BANS: &str = "/api/admin/bans/";
+const PROXY: &str = "--http-trusted-proxies=127.0.0.0/8";
+const ATTACKER: &str = "198.51.100.1";
+
+async fn log_in(server: &Server, name: &str, password: &str, from: &str) -> (u16, Value) {
+    let body = json!({"username": name, "password": password});
+    let request = server.request(Method::POST, "/api/auth/login/");
+    answer(request.header("X-Forwarded-For", from).json(&body)).await
+}
+
+async fn metric(server: &Server, name: &str) -> u64 {
+    let figures = server.request(Method::GET, "/metrics").send().await;
+    let figures = figures.unwrap().text().await.unwrap();
+    let found = figures.lines().find_map(|line| line.strip_prefix(name));
+    let value = found.unwrap_or_else(|| panic!("no {name} in {figures}"));
+    value.trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn who_goes_on_guessing_is_banned_and_who_has_been_there_is_not() {
+    let server = Server::start(&[
+        "--limits-enabled=true",
+        "--limits-sign-in-per-minute=50",
+        "--limits-ban-after=5",
+        PROXY,
+    ]);
+    let root = admin(&server).await;
+    server.user("ann").await;
+    server.user("bob").await;
+    // Bob is at home where the attacker is, behind the same address.
+    let (status, bob) = log_in(&server, "bob", PASSWORD, ATTACKER).await;
+    assert_eq!(status, 200, "{bob}");
+    let bob = server.signed_in(&bob);
+    assert_eq!(root.get(BANS).await, (200, json!([])));
+    assert_eq!(printed(&server, &["ban", "list"]), "");
+
+    for n in 0..6 {
+        let (status, _) = log_in(&server, &format!("guess{n}"), "guess", ATTACKER).await;
+        assert_eq!(status, 401, "{n}");
+    }
+    let (status, refused) = log_in(&server, "ann", PASSWORD, ATTACKER).await;
+    assert_eq!((status, &refused["code"]), (429, &json!("rate_limited")));
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("15 min") && detail.contains("administrator"),
+        "{detail}"
+    );
+    let body = json!({"username": "ann", "password": PASSWORD});
+    let request = server.request(Method::POST, "/api/auth/login/").json(&body);
+    let request = request.header("X-Forwarded-For", ATTACKER);
+    let russian = request
+        .header("Accept-Language", "ru")
+        .send()
+        .await
+        .unwrap();
+    let wait = russian.headers()["retry-after"].to_str().unwrap();
+    assert!(
+        (800..=900).contains(&wait.parse::<u64>().unwrap()),
+        "{wait}"
+    );
+    let russian: Value = russian.json().await.unwrap();
+    assert!(
+        russian["detail"].as_str().unwrap().contains("15 мин"),
+        "{russian}"
+    );
+
+    // Who is signed in there goes on, and may sign in again; and so may all others elsewhere.
+    let there = bob
+        .request(Method::GET, "/api/auth/me/")
+        .header("X-Forwarded-For", ATTACKER);
+    assert_eq!(answer(there).await.0, 200);
+    assert_eq!(log_in(&server, "bob", PASSWORD, ATTACKER).await.0, 200);
+    assert_eq!(
+        log_in(&server, "ann", PASSWORD, "198.51.100.2").await.0,
+        200
+    );
+
+    // It is seen, and lifted, by administrators alone.
+    let (status, all) = root.get(BANS).await;
+    assert_eq!((status, all.as_array().unwrap().len()), (200, 1), "{all}");
+    let ban = &all[0];
+    let fields = [
+        "account", "address", "id", "since", "times", "until", "what",
+    ];
+    assert_eq!(keys(ban), fields);
+    assert_eq!(
+        (
+            &ban["address"],
+            &ban["account"],
+            &ban["what"],
+            &ban["times"]
+        ),
+        (&json!(ATTACKER), &Value::Null, &json!("sign_in"), &json!(1))
+    );
+    assert!(ban["since"].as_str() < ban["until"].as_str());
+    let line = printed(&server, &["ban", "list"]);
+    assert!(
+        line.contains("sign_in") && line.contains(ATTACKER),
+        "{line}"
+    );
+    let json: Value = serde_json::from_str(&printed(&server, &["ban", "list", "--json"])).unwrap();
+    assert_eq!(json, all);
+    assert_eq!(
+        metric(&server, "moznods_bans_in_force{what=\"sign_in\"}").await,
+        1
+    );
+    assert_eq!(
+        metric(
+            &server,
+            "moznods_bans_total{what=\"sign_in\",of=\"address\"}"
+        )
+        .await,
+        1
+    );
+    let banned = "moznods_attempts_refused_total{what=\"sign_in\",why=\"banned\"}";
+    assert_eq!(metric(&server, banned).await, 2);
+    let path = format!("{BANS}{}/", ban["id"]);
+    assert_eq!(bob.get(BANS).await.0, 403);
+    assert_eq!(answer(bob.request(Method::DELETE, &path)).await.0, 403);
+    assert_eq!(answer(server.request(Method::GET, BANS)).await.0, 401);
+
+    let id = ban["id"].to_string();
+    assert_eq!(
+        printed(&server, &["ban", "lift", &id]),
+        format!("Lifted ban {id}.\n")
+    );
+    let again = server.command(&["ban", "lift", &id], "");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("`moznods ban list` shows those in force"));
+    assert_eq!(log_in(&server, "ann", PASSWORD, ATTACKER).await.0, 200);
+    let audit: Value = serde_json::from_str(&printed(&server, &["audit", "--json"])).unwrap();
+    assert_eq!(
+        (
+            &audit[0]["action"],
+            &audit[0]["target"],
+            &audit[0]["actor"]["kind"]
+        ),
+        (
+            &json!("ban.lift"),
+            &json!({"kind": "ban", "id": null, "name": ATTACKER}),
+            &json!("command_line")
+        )
+    );
+
+    // An account is banned by what comes from everywhere, but for where its user has been.
+    for n in 0..11 {
+        let from = format!("203.0.113.{n}");
+        assert_eq!(log_in(&server, "bob", "guess", &from).await.0, 401, "{n}");
+    }
+    assert_eq!(
+        log_in(&server, "bob", PASSWORD, "203.0.113.99").await.0,
+        429
+    );
+    assert_eq!(log_in(&server, "bob", PASSWORD, ATTACKER).await.0, 200);
+    let (_, all) = root.get(BANS).await;
+    let account = json!({"kind": "user", "id": bob.id, "name": "bob"});
+    assert_eq!(
+        (&all[0]["account"], &all[0]["address"]),
+        (&account, &Value::Null)
+    );
+    assert!(printed(&server, &["ban", "list"]).contains("  bob  "));
+    let path = format!("{BANS}{}/", all[0]["id"]);
+    assert_eq!(answer(root.request(Method::DELETE, &path)).await.0, 204);
+    assert_eq!(answer(root.request(Method::DELETE, &path)).await.0, 404);
+    assert_eq!(
+        log_in(&server, "bob", PASSWORD, "203.0.113.99").await.0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn wrong_codes_and_floods_of_registrations_end_in_a_ban() {
+    let server = Server::start(&[
+        "--limits-enabled=true",
+        "--limits-ban-after=4",
+        "--limits-registrations-per-hour=8",
+        "--accounts-registration=code",
+        PROXY,
+    ]);
+    let mut names = 0;
+    let mut register = async |from: &str| {
+        names += 1;
+        let name = format!("user{names}");
+        let mail = format!("{name}@example.org");
+        let body =
+            json!({"username": name, "email": mail, "password": PASSWORD, "invite_code": "guess"});
+        let request = server.request(Method::POST, "/api/auth/register/");
+        answer(request.header("X-Forwarded-For", from).json(&body)).await
+    };
+    for _ in 0..5 {
+        let (status, wrong) = register(ATTACKER).await;
+        assert_eq!(status, 400, "{wrong}");
+        assert!(wrong["invite_code"].is_array());
+    }
+    let (status, refused) = register(ATTACKER).await;
+    assert_eq!(status, 429, "{refused}");
+    assert!(
+        refused["detail"].as_str().unwrap().contains("15 min"),
+        "{refused}"
+    );
+    // Of what else there is to be asked for there nothing is refused.
+    assert_eq!(log_in(&server, "nobody", "guess", ATTACKER).await.0, 401);
+    assert_eq!(register("198.51.100.2").await.0, 400);
+    let line = printed(&server, &["ban", "list"]);
+    assert!(
+        line.contains("registration") && line.contains(ATTACKER),
+        "{line}"
+    );
+}
+
+/// A client of the relay that shows what it is told to.
+pub struct Raw {
+    socket: UdpSocket,
+    realm: String,
+    nonce: Vec<u8>,
+    asked: u8,
+}
+
+impl Raw {
+    /// With a nonce of its own.
+    pub fn open(relay: &Relay) -> Self {
+        Self::open_at(relay, "127.0.0.1")
+    }
+
+    fn open_at(relay: &Relay, address: &str) -> Self {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        socket.connect(("127.0.0.1", relay.port)).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        let mut raw = Raw {
+            socket,
+            realm: String::new(),
+            nonce: Vec::new(),
+            asked: 0,
+        };
+        assert_eq!(raw.allocate(None), Some(401));
+        raw
+    }
+
+    /// Code of the answer, 0 for success; `None`: there is none.
+    pub fn allocate(&mut self, credential: Option<&Credential>) -> Option<u16> {
+        self.ask(Stun::Allocate, credential)
+    }
+
+    fn ask(&mut self, method: Stun, credential: Option<&Credential>) -> Option<u16> {
+        let id = self.id();
+        let mut request = Vec::new();
+        let mut message = Builder::new(&mut request, method, Class::Request, id);
+        message.attribute(attr::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+        if let Some(Credential { username, password }) = credential {
+            message.text(attr::USERNAME, username);
+            message.text(attr::REALM, &self.realm);
+            message.attribute(attr::NONCE, &self.nonce);
+            message.integrity(&Key::long_term(username, &self.realm, password));
+        }
+        self.socket.send(&request).unwrap();
+        // What comes behind it is answered after it.
+        let fence = self.id();
+        let mut request = Vec::new();
+        Builder::new(&mut request, Stun::Binding, Class::Request, fence);
+        self.socket.send(&request).unwrap();
+        let mut code = None;
+        loop {
+            let mut buffer = [0; 2048];
+            let length = self.socket.recv(&mut buffer).expect("an answer");
+            let message = Message::parse(&buffer[..length]).unwrap();
+            if message.transaction_id() == fence {
+                return code;
+            }
+            if let (Some(realm), Some(nonce)) = (message.get(attr::REALM), message.get(attr::NONCE))
+            {
+                self.realm = text(realm);
+                self.nonce = nonce.to_vec();
+            }
+            code = Some(match message.get(attr::ERROR_CODE) {
+                Some(value) => u16::from(value[2]) * 100 + u16::from(value[3]),
+                None => 0,
+            });
+        }
+    }
+
+    fn id(&mut self) -> [u8; 12] {
+        self.asked += 1;
+        [self.asked; 12]
+    }
+}
+
+pub fn credential(username: &str, password: &str) -> Credential {
+    Credential {
+        username: username.to_owned(),
+        password: password.to_owned(),
+    }
+}
+
+/// Waits until the relay has learned of a device. What is asked too early is wrong: it comes from elsewhere.
+async fn knows(relay: &Relay, device: &Credential) {
+    eventually("the relay knows the device", || async {
+        Raw::open_at(relay, "127.0.0.9").allocate(Some(device)) == Some(0)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_at_the_relay_is_of_guesses_and_calls_go_on() {
+    let relay = Relay::start(&["--limits-enabled=true", "--limits-ban-after=8"]);
+    let server = &relay.server;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    for device in ["door", "gate"] {
+        let add = ["turn", "user", "add", device, "--password-stdin"];
+        let output = server.command(&add, "a password of it");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let (door, gate) = (
+        credential("door", "a password of it"),
+        credential("gate", "a password of it"),
+    );
+    knows(&relay, &door).await;
+    knows(&relay, &gate).await;
+    assert_eq!(Raw::open(&relay).allocate(Some(&door)), Some(0));
+    let (_ann, ann_end) = relay
+        .webrtc_rs(&relay.credential(&ann).await)
+        .await
+        .unwrap();
+    let bobs = relay.credential(&bob).await;
+    let (_bob, bob_end) = relay.webrtc_rs(&bobs).await.unwrap();
+    let (of_ann, of_bob) = (ann_end.local_addr().unwrap(), bob_end.local_addr().unwrap());
+    ann_end.send_to(b"may be lost", of_bob).await.unwrap();
+    let mut running = Raw::open(&relay);
+    assert_eq!(running.allocate(Some(&bobs)), Some(0));
+
+    // What has proven no address counts against none, as it may come from anywhere: such as with another's nonce.
+    let mut forged = Raw::open(&relay);
+    forged.nonce.clone_from(&running.nonce);
+    for n in 0..30 {
+        let nonce = running.nonce.clone();
+        let guess = credential(&format!("guess{n}"), "guess");
+        assert_eq!(forged.allocate(Some(&guess)), Some(438), "{n}");
+        forged.nonce = nonce;
+    }
+    assert_eq!(printed(server, &["ban", "list"]), "");
+
+    let mut raw = Raw::open(&relay);
+    for n in 0..9 {
+        let guess = credential(&format!("guess{n}"), "guess");
+        assert_eq!(raw.allocate(Some(&guess)), Some(401), "{n}");
+    }
+    let line = printed(server, &["ban", "list"]);
+    assert!(
+        line.contains("turn") && line.contains("127.0.0.1"),
+        "{line}"
+    );
+    // Who guesses hears nothing any more, nor does a device that has never been here, though it is right.
+    assert_eq!(raw.allocate(Some(&credential("guess", "guess"))), None);
+    assert_eq!(raw.allocate(Some(&gate)), None);
+    // What cannot be guessed is taken, and so is a device that has been here before. What runs goes on.
+    assert_eq!(
+        Raw::open(&relay).allocate(Some(&relay.credential(&ann).await)),
+        Some(0)
+    );
+    assert_eq!(Raw::open(&relay).allocate(Some(&door)), Some(0));
+    assert_eq!(running.ask(Stun::Refresh, Some(&bobs)), Some(0));
+    assert_eq!(
+        running.ask(Stun::Refresh, Some(&credential("guess", "guess"))),
+        Some(401)
+    );
+    bob_end.send_to(b"still there", of_ann).await.unwrap();
+    hears(&ann_end, b"still there").await;
+    let dropped = "moznods_turn_dropped_total{reason=\"banned\"}";
+    assert_eq!(relay.metric(dropped).await, 2.0);
+
+    let id = line.split_whitespace().next().unwrap();
+    printed(server, &["ban", "lift", id]);
+    assert_eq!(raw.allocate(Some(&gate)), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_the_password_of_a_device_has_to_wait_for_longer_and_longer() {
+    let relay = Relay::start(&["--limits-enabled=true"]);
+    let server = &relay.server;
+    let output = server.command(
+        &["turn", "user", "add", "door", "--password-stdin"],
+        "a password of it",
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    knows(&relay, &credential("door", "a password of it")).await;
+    // The same is true of a name that nobody has.
+    for name in ["door", "nobody"] {
+        let mut raw = Raw::open(&relay);
+        for n in 0..6 {
+            assert_eq!(
+                raw.allocate(Some(&credential(name, "guess"))),
+                Some(401),
+                "{n}"
+            );
+        }
+        assert_eq!(
+            raw.allocate(Some(&credential(name, "a password of it"))),
+            None,
+            "{name}"
+        );
+    }
+    let looked_at =
+        || async { Raw::open(&relay).allocate(Some(&credential("door", "guess"))) == Some(401) };
+    eventually("another one is looked at", looked_at).await;
+    assert_eq!(
+        Raw::open(&relay).allocate(Some(&credential("door", "a password of it"))),
+        None
+    );
+}
