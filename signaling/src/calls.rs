@@ -208,6 +208,18 @@ impl Calls {
         CallState { members }
     }
 
+    /// Those that go on, and those who are in them.
+    pub fn counts(&self) -> (usize, usize) {
+        let active = |seats: &Vec<Seat>| {
+            let active = seats
+                .iter()
+                .filter(|seat| seat.state == MemberState::Active);
+            active.count()
+        };
+        let calls = self.rooms.values().map(active).filter(|count| *count > 0);
+        calls.fold((0, 0), |(calls, people), count| (calls + 1, people + count))
+    }
+
     fn seats(&self, room: RoomId) -> &[Seat] {
         self.rooms.get(&room).map_or(&[], Vec::as_slice)
     }

@@ -190,6 +190,11 @@ impl Hub {
         lock(&self.connections).sign_ins()
     }
 
+    /// How many calls go on, and how many people are in them.
+    pub fn call_counts(&self) -> (usize, usize) {
+        lock(&self.calls).counts()
+    }
+
     pub fn call_state(&self, room: RoomId) -> CallState {
         lock(&self.calls).state(room)
     }

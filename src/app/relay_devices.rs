@@ -149,7 +149,7 @@ impl App {
                 tracing::warn!(
                     device = device.name,
                     made_for = device.realm,
-                    turn.realm = realm,
+                    realm,
                     "a device of the relay cannot sign in: its keys are of another realm; remove it and add it again, or \
                      set turn.realm back"
                 );
@@ -195,6 +195,12 @@ impl RelayDevices {
             max_allocations: None,
             over_quota: false,
         })
+    }
+
+    /// Whose name it is.
+    pub fn id(&self, name: &str) -> Option<i64> {
+        let devices = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        devices.by_name.get(name).map(|device| device.id)
     }
 
     /// The name that has this hash (RFC 8489 §14.4).
@@ -260,6 +266,8 @@ mod tests {
             realm: "here",
             algorithm,
             unix: 0,
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+            is_running: false,
         };
         for algorithm in [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256] {
             let found = devices.credential(claim("door", algorithm)).unwrap();

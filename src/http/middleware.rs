@@ -44,7 +44,8 @@ pub async fn observe(
     let response = next.run(request).await;
     let took = started.elapsed();
     let status = response.status().as_u16();
-    tracing::debug!(method, route, status, ms = took.as_millis(), "request");
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(method, route, status, ms, "request");
     let labels = RequestLabels {
         method,
         route,

@@ -77,12 +77,21 @@ pub async fn ready(edge: State) -> (StatusCode, String) {
     }
 }
 
+/// What Prometheus itself asks for.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
 pub async fn metrics(edge: State, Head(head): Head) -> Response {
     if !edge.app.config.http.public_metrics && !client::is_local(&head) {
         return ApiError::UnknownPath.into_response();
     }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match edge.app.metrics.encode() {
+    let accepted = head.headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    let is_open = accepted.any(|value| value.contains(OPEN_METRICS));
+    let kind = match is_open {
+        true => format!("{OPEN_METRICS}; version=1.0.0; charset=utf-8"),
+        false => "text/plain; version=0.0.4; charset=utf-8".to_owned(),
+    };
+    match edge.app.figures(!is_open).await {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(_) => ApiError::Internal.into_response(),
     }

@@ -97,6 +97,16 @@ impl Store for SqliteStore {
         self.writer.prove().await
     }
 
+    async fn size(&self) -> Result<i64> {
+        self.readers
+            .read(|c| {
+                let pages =
+                    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+                Ok(c.query_row(pages, [], |row| row.get(0))?)
+            })
+            .await
+    }
+
     async fn settle(&self) -> Result<()> {
         self.writer.checkpoint().await
     }

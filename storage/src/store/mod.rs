@@ -76,6 +76,8 @@ pub trait Store:
 
     /// Answers as soon as the database can be read and written; [`StorageError::Full`] while its disk is full.
     async fn ready(&self) -> Result<()>;
+    /// Bytes of the database.
+    async fn size(&self) -> Result<i64>;
     /// Brings all that is committed into the one file, so that it alone can be copied; for the end of a server.
     async fn settle(&self) -> Result<()>;
     /// Changes when another process has written; what it wrote is not told.
