@@ -138,10 +138,10 @@ impl App {
             ),
             None => tracing::warn!(
                 %host,
-                "people come by a name that leads elsewhere, to a proxy or a tunnel, which carries chat but no calls, \
-                 and no public address of this machine is known: people call each other only where they reach each other \
-                 without the relay; set turn.external_ip to the public address, and open the ports of turn.listen \
-                 and turn.relay_ports there"
+                "people come by a name that leads elsewhere, and no public address of this machine is known: a NAT \
+                 before it has to pass the ports of turn.listen and turn.relay_ports, and its address belongs into \
+                 turn.external_ip; a proxy or a tunnel carries chat but no calls, and with it people call each other only \
+                 where they reach each other without the relay"
             ),
         }
     }
