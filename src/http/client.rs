@@ -59,7 +59,8 @@ pub fn has_passed_tls(parts: &Parts) -> bool {
     way.is_some_and(|way| way.has_tls) && !is_passed_on(parts)
 }
 
-fn is_passed_on(parts: &Parts) -> bool {
+/// Whether something on the way says that it passes on what others ask.
+pub fn is_passed_on(parts: &Parts) -> bool {
     FORWARDED
         .iter()
         .any(|name| parts.headers.contains_key(*name))
@@ -84,7 +85,7 @@ pub fn is_balancer(edge: &Edge, address: IpAddr) -> bool {
 }
 
 /// Every connection comes with one; without, it would be a stranger.
-fn peer(parts: &Parts) -> IpAddr {
+pub fn peer(parts: &Parts) -> IpAddr {
     let way = parts.extensions.get::<Way>();
     way.map_or(Ipv6Addr::UNSPECIFIED.into(), |way| {
         way.peer.ip().to_canonical()

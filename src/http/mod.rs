@@ -13,6 +13,7 @@ mod error;
 mod export;
 mod extract;
 mod files;
+mod hints;
 mod hooks;
 mod invitations;
 mod limit;
@@ -65,6 +66,7 @@ struct Edge {
     acme: Option<Arc<Shown>>,
     connections: Arc<Connections>,
     balancers: balanced::Complaints,
+    hints: hints::Hints,
     uploads: Arc<files::Uploads>,
     exports: Arc<export::Exports>,
     localizer: Localizer,
@@ -93,6 +95,7 @@ pub async fn serve(
         limits,
         acme,
         balancers: balanced::Complaints::default(),
+        hints: hints::Hints::default(),
         uploads: Arc::default(),
         exports: Arc::default(),
         localizer: Localizer::default(),

@@ -42,6 +42,7 @@ mod openapi;
 mod pins;
 mod presence;
 mod proxies;
+mod proxy_hints;
 mod push;
 mod push_mentions;
 mod push_service;

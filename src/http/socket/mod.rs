@@ -63,7 +63,9 @@ async fn upgrade(
     request: Request,
 ) -> ApiResult<Response> {
     let (mut parts, _) = request.into_parts();
-    if !origin_is_ours(&edge, &parts) {
+    let is_ours = origin_is_ours(&edge, &parts);
+    edge.hints.look(&edge, &parts, is_ours);
+    if !is_ours {
         return Err(ApiError::ForeignOrigin);
     }
     let lang = client::language(&parts.headers);
