@@ -271,7 +271,7 @@ impl Metrics {
         }
         metrics
             .registry()
-            .register_collector(Box::new(ProcessFigures));
+            .register_collector(Box::new(ProcessFigures::new()));
         metrics.register(|registry| {
             let version = env!("CARGO_PKG_VERSION");
             registry.register("build", "The program's version", Info::new(Build { version }));

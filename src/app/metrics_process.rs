@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use moznods_storage::Timestamp;
 use procfs::process::{LimitValue, Process};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -9,9 +10,20 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::now;
+
 /// Read when it is asked for; what cannot be read is left out.
 #[derive(Debug)]
-pub struct ProcessFigures;
+pub struct ProcessFigures {
+    started: Timestamp,
+}
+
+impl ProcessFigures {
+    /// At the start of the process, which a hardened service may not look up.
+    pub fn new() -> Self {
+        ProcessFigures { started: now() }
+    }
+}
 
 impl Collector for ProcessFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -37,11 +49,10 @@ impl Collector for ProcessFigures {
             "Virtual memory size in bytes",
             of_stat(|stat| stat.vsize),
         )?;
-        let started = of_stat(|stat| stat.starttime).zip(procfs::boot_time_secs().ok());
         gauge(
             "process_start_time_seconds",
             "Start time of the process since unix epoch in seconds",
-            started.map(|(since_boot, boot)| boot as f64 + since_boot / ticks),
+            Some(self.started as f64 / 1e6),
         )?;
         gauge(
             "process_threads",
