@@ -6,7 +6,6 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::json;
@@ -132,17 +131,14 @@ async fn the_watchdog_is_told_as_long_as_each_thread_of_the_relay_answers() {
         let log = server.log();
         log.matches("the watchdog is not told").count()
     };
-    // Drained meanwhile, as the manager would.
-    let started = Instant::now();
-    while complaints() < 1 {
+    // A turn may come to nothing on a busy machine, too; from some moment on none comes to anything.
+    let is_quiet = async || {
+        let before = complaints();
         manager.waiting();
-        assert!(started.elapsed() < SOON, "no complaint");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    manager.waiting();
-    let now = complaints();
-    eventually("another complaint", async || complaints() > now).await;
-    assert_eq!(manager.waiting(), Vec::<String>::new());
+        eventually("a complaint", async || complaints() > before).await;
+        manager.waiting().is_empty()
+    };
+    eventually("the watchdog is told no longer", is_quiet).await;
     // The rest of the server goes on, and the thread as soon as it may.
     assert!(server.command(&["ready"], "").status.success());
     drop(halted);
