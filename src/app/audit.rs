@@ -96,6 +96,7 @@ actions! {
     MemberUnban: "member.unban", "a ban was lifted";
     BanLift: "ban.lift", "a ban of an address or an account was lifted";
     MessageDelete: "message.delete", "a message of somebody else was deleted";
+    Import: "import.django", "accounts, rooms and messages of the Django program were taken over";
 }
 
 impl Action {

@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod hooks;
 mod housekeeping;
+mod import;
 mod invitations;
 pub mod limits;
 mod mentions;
@@ -71,6 +72,7 @@ pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use export::Export;
 pub use files::{AvatarChange, Claim, Content, Incoming};
 pub use hooks::HookPost;
+pub use import::{Group, Import, Report, TableReport};
 pub use invitations::Preview;
 pub use messages::Draft;
 pub use metrics::{Limited, Metrics, RateLimited, RequestLabels};
@@ -147,6 +149,7 @@ impl App {
         let relay_devices = RelayDevices::default();
         relay_devices.replace(store.relay_devices().await?, &config.turn.realm);
         let access = UserAccess::new(store.users_with_access().await?);
+        let foreign_passwords = store.foreign_passwords().await?;
         let month = usage::this_month();
         let per_user = config.turn.max_bytes_per_month_per_user;
         let used = store.relay_usage(month).await?;
@@ -173,7 +176,7 @@ impl App {
             hub,
             access: Arc::new(access),
             refreshing: tokio::sync::Mutex::default(),
-            passwords: Passwords::new(),
+            passwords: Passwords::new(&foreign_passwords),
             oidc,
             invite_code,
             relay_secret,

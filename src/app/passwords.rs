@@ -1,5 +1,7 @@
 //! Argon2id off the async threads, a bounded number at once, each in memory that is kept: an allocator that is given
-//! 19 MiB back by ever other threads holds on to many times that.
+//! 19 MiB back by ever other threads holds on to many times that. Passwords of the old Django program are checked as it did.
+
+mod django;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
 
 use super::{Refusal, Result};
+
+pub(super) use django::{Pbkdf2, algorithm};
 
 /// Each takes 19 MiB and a core for tens of milliseconds.
 const AT_ONCE: usize = 2;
@@ -24,15 +28,20 @@ pub(super) struct Passwords {
     places: Semaphore,
     /// Never more than there are turns.
     idle_memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    /// The most rounds that a password of the Django program takes; 0 where all are ours.
+    rounds: u32,
 }
 
 impl Passwords {
-    pub fn new() -> Self {
+    /// `foreign` are those that are not stored as ours are.
+    pub fn new(foreign: &[String]) -> Self {
+        let rounds = foreign.iter().filter_map(|hash| Pbkdf2::parse(hash));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Passwords {
             turns: Arc::new(Semaphore::new(cores.min(AT_ONCE))),
             places: Semaphore::new(MAX_WAITING),
             idle_memory: Arc::default(),
+            rounds: rounds.map(|hash| hash.rounds()).max().unwrap_or(0),
         }
     }
 
@@ -43,14 +52,11 @@ impl Passwords {
             .ok_or_else(|| Refusal::Overloaded.into())
     }
 
-    /// Takes the same time whether there is a `hash` or not.
+    /// What is wrong takes the same time whether there is a `hash` or not, and whichever it is.
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
-        self.run(move |memory| {
-            let known = hash.is_some();
-            let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
-            verify(&password, &hash, memory).unwrap_or(false) && known
-        })
-        .await
+        let rounds = self.rounds;
+        self.run(move |memory| fits(&password, hash.as_deref(), rounds, memory))
+            .await
     }
 
     async fn run<T: Send + 'static>(
@@ -93,6 +99,25 @@ fn hash(password: &str, memory: &mut Vec<Block>) -> Option<String> {
         hash: Some(output(password, &salt, &params, memory)?),
     };
     Some(hash.to_string())
+}
+
+/// `rounds` of the Django program's kind are made up for where a wrong password has not cost them.
+fn fits(password: &str, hash: Option<&str>, rounds: u32, memory: &mut Vec<Block>) -> bool {
+    let foreign = hash.and_then(Pbkdf2::parse);
+    let (fits, done) = match &foreign {
+        Some(foreign) => (foreign.fits(password), foreign.rounds()),
+        None => (false, 0),
+    };
+    if fits {
+        return true;
+    }
+    let ours = hash.filter(|hash| !hash.is_empty() && foreign.is_none());
+    let fits = verify(password, ours.unwrap_or(NOBODY), memory).unwrap_or(false);
+    if fits && ours.is_some() {
+        return true;
+    }
+    django::spend(password, rounds.saturating_sub(done));
+    false
 }
 
 /// `None`: `hash` is none of ours.
@@ -142,6 +167,40 @@ mod tests {
             assert_eq!(verify("two", hash, memory), Some(false));
         }
         assert_eq!(verify("one", "", memory), None);
+    }
+
+    /// As Django 5.2 writes it, made by Python's hashlib.
+    const OLD: &str =
+        "pbkdf2_sha256$1000$salt0123456789abcdefgh$BHYvPWg9WDK+SRyskstcfOfnc0GlO3Zv5MSNo5T6N58=";
+
+    #[test]
+    fn a_password_of_django_fits_and_nothing_else_does() {
+        let memory = &mut Vec::new();
+        assert!(fits("correct horse", Some(OLD), 0, memory));
+        for (password, hash) in [
+            ("correct hors", Some(OLD)),
+            ("", Some(OLD)),
+            // Nobody's own password is no way in.
+            ("nobody knows it", None),
+            ("", Some("")),
+            ("correct horse", Some("pbkdf2_sha256$x$y$z")),
+        ] {
+            assert!(!fits(password, hash, 2000, memory), "{password} {hash:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_costs_the_same_whoever_it_is_of() {
+        let memory = &mut Vec::new();
+        let ours = hash("one", memory).unwrap();
+        django::tests::counted();
+        for hash in [Some(OLD), Some(&ours), Some(""), None] {
+            assert!(!fits("wrong", hash, 2500, memory), "{hash:?}");
+            assert_eq!(django::tests::counted(), 2500, "{hash:?}");
+        }
+        // Where nobody has come from there, it costs nothing.
+        assert!(!fits("wrong", None, 0, memory));
+        assert_eq!(django::tests::counted(), 0);
     }
 
     #[test]

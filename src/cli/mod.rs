@@ -71,7 +71,7 @@ enum Command {
     Welcome,
     /// Look for what is wrong, beside a running server or before one is started, and say what to do
     Doctor(doctor::Doctor),
-    /// Take over what another program was set up with
+    /// Take over what another program was set up with, or has kept
     #[command(subcommand)]
     Import(import::Command),
     /// Measure what this machine carries
@@ -147,6 +147,16 @@ enum Failure {
     Storage(#[from] StorageError),
     #[error("{0}")]
     Backup(#[from] BackupError),
+    #[error(
+        "data_dir = \"{}\": a `moznods serve` is running on it; expected it to be stopped until this is done, or --dry-run",
+        directory.display()
+    )]
+    Serving { directory: PathBuf },
+    #[error("{}: {why}; expected the media directory of the Django program, and the right to read it for the owner of data_dir", directory.display())]
+    NoMedia {
+        directory: PathBuf,
+        why: std::io::Error,
+    },
     #[error("{}: {why}; expected a file that can be read", file.display())]
     Unreadable { file: PathBuf, why: std::io::Error },
     #[error("{}: it is there already; expected another name, or --force", .0.display())]
@@ -182,7 +192,8 @@ impl Failure {
             Failure::Config(_)
             | Failure::Listen { .. }
             | Failure::Certificate(_)
-            | Failure::ServedByRoot { .. } => 2,
+            | Failure::ServedByRoot { .. }
+            | Failure::Serving { .. } => 2,
             Failure::Backup(BackupError::NotEmpty(_)) => 2,
             Failure::Storage(error) | Failure::Backup(BackupError::Storage(error)) => {
                 storage_exit_code(error)

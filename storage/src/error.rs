@@ -2,6 +2,27 @@
 
 use std::path::PathBuf;
 
+/// Why the database of another program cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ForeignFault {
+    #[error("it is no SQLite database; expected the db.sqlite3 of the Django program")]
+    NotADatabase,
+    #[error("{0}; expected the db.sqlite3 of the Django program, and the right to read it")]
+    Unreadable(String),
+    #[error(
+        "another program keeps it locked; expected that one to be stopped, or a copy of the file"
+    )]
+    Locked,
+    #[error(
+        "a write to it was broken off, and what is in the file beside it (-journal or -wal) was not put back; expected it to be opened once by the Django program, or by `sqlite3 FILE .tables`, which puts it back"
+    )]
+    Unfinished,
+    #[error("it is damaged: {0}; expected a sound one, perhaps from a backup")]
+    Damaged(String),
+    #[error("it has no {0}; expected the tables and columns of the Django program")]
+    Lacks(String),
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     #[error("this username is taken")]
@@ -49,6 +70,10 @@ pub enum StorageError {
     /// Nothing was found in the time that a search may take.
     #[error("the search took too long")]
     TooMuchToSearch,
+    #[error(
+        "something was taken over from another Django program before; expected the database of that one, as numbers of this one would be confused with its"
+    )]
+    AnotherOrigin,
     /// The user may not enter this room.
     #[error("banned from this room")]
     Banned,
@@ -88,6 +113,10 @@ pub enum StorageError {
     },
     #[error("{}: {why}; expected a database of moznods", path.display())]
     Open { path: PathBuf, why: String },
+
+    /// Of the database of another program, from which something is to be taken over.
+    #[error("{}: {fault}", path.display())]
+    Foreign { path: PathBuf, fault: ForeignFault },
 
     /// The disk has no space left for what was to be written; nothing of it is there.
     #[error("the disk of the database is full")]

@@ -16,17 +16,18 @@
 
 pub mod backup;
 mod blobs;
+pub mod django;
 mod error;
 mod model;
 mod sqlite;
 mod store;
 
 pub use blobs::{Blobs, PartialBlob, Variant};
-pub use error::StorageError;
+pub use error::{ForeignFault, StorageError};
 pub use model::*;
 pub use sqlite::{DirectoryLock, Missing, SqliteStore};
 pub use store::{
     AuditStore, BotStore, CredentialStore, DirectoryStore, EventStore, FileStore, HookStore,
-    InvitationStore, MessageStore, ModerationStore, OverviewStore, PinStore, PushStore, RelayStore,
-    RoomStore, SearchStore, SignInStore, Store, UserStore,
+    Import, ImportStore, ImportWork, InvitationStore, MessageStore, ModerationStore, OverviewStore,
+    PinStore, PushStore, RelayStore, RoomStore, SearchStore, SignInStore, Store, UserStore,
 };

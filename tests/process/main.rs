@@ -21,6 +21,7 @@ mod chat;
 mod commands;
 mod coturn_import;
 mod discovery;
+mod django_import;
 mod doctor;
 mod durability;
 mod everything;

@@ -82,7 +82,15 @@ impl Server {
 
     /// As [`Self::start`], with these in its environment.
     pub fn start_in(arguments: &[&str], environment: &[(&'static str, PathBuf)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_on(tempfile::tempdir().unwrap(), arguments, environment)
+    }
+
+    /// As [`Self::start_in`], in a directory that may hold data already.
+    pub fn start_on(
+        directory: TempDir,
+        arguments: &[&str],
+        environment: &[(&'static str, PathBuf)],
+    ) -> Self {
         let mut all = vec!["serve".to_owned()];
         for default in [
             "--http-listen=127.0.0.1:0",
@@ -107,6 +115,13 @@ impl Server {
             url,
             http: reqwest::Client::new(),
         }
+    }
+
+    /// Ends it as an administrator does, and leaves its data.
+    pub async fn stop(mut self) -> TempDir {
+        self.signal("TERM");
+        assert!(self.ended().await.success());
+        std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
     }
 
     /// The next line of its output that holds `part`.

@@ -43,7 +43,7 @@ pub(super) fn is_of_deleted(name: &str) -> bool {
         .is_some_and(|id| id.parse::<UserId>().is_ok())
 }
 
-pub(super) fn is_email(text: &str) -> bool {
+pub(in crate::app) fn is_email(text: &str) -> bool {
     text.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty() && !domain.is_empty() && !domain.contains('@')
     }) && !text.contains(|c: char| c.is_whitespace() || c.is_control())

@@ -22,7 +22,7 @@ use super::{App, Error, Problem, Refusal, Result, limits, now, random_text};
 use crate::config::Registration;
 use checks::{check_account, check_display_name, done};
 
-pub(super) use checks::check_username;
+pub(super) use checks::{check_username, is_email};
 pub use devices::device_name;
 pub use oidc::{Oidc, OidcEnd, OidcFinish, OidcReturn, OidcStart};
 pub use passwords::Reset;

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{hash, is_overlong, key_named};
 use crate::app::audit::{Action, Actor};
 use crate::app::bots::persons_only;
+use crate::app::passwords::Pbkdf2;
 use crate::app::{App, Error, Problem, Refusal, Result, limits, now, random_text};
 
 /// How stale the note of a token's last use may become, in microseconds.
@@ -45,12 +46,15 @@ impl App {
     pub async fn log_in(&self, attempt: Attempt) -> Result<Login> {
         let Attempt { name, password, .. } = attempt;
         let mut found = None;
+        let mut foreign = None;
         // What is longer than any name or password belongs to nobody, and is not worth a hash.
         if !is_overlong(&name) && password.len() <= limits::PASSWORD_MAX {
             let candidate = self.store.user_with_password(key_named(&name)).await?;
             let (user, hash) = candidate.unzip();
+            let as_it_was = hash.clone().filter(|hash| Pbkdf2::parse(hash).is_some());
+            let known = as_it_was.map(|hash| (hash, password.clone()));
             if self.passwords.verify(password, hash).await? {
-                found = user;
+                (found, foreign) = (user, known);
             }
         }
         let Some(user) = found else {
@@ -61,8 +65,22 @@ impl App {
             self.metrics.sign_in_failures.inc();
             return Err(Refusal::AccountBlocked.into());
         }
+        if let Some((hash, password)) = foreign {
+            self.store_as_ours(user.id, hash, password).await;
+        }
         self.check_second_factor(&user, &attempt.code).await?;
         self.sign_in(user, attempt.device).await
+    }
+
+    /// The password of one who has come from another program, by now known. What does not succeed is done the next time.
+    async fn store_as_ours(&self, user: UserId, foreign: String, password: String) {
+        let stored = async {
+            let ours = self.passwords.hash(password).await?;
+            Ok::<_, Error>(self.store.rehash_password(user, foreign, ours).await?)
+        };
+        if let Err(error) = stored.await {
+            tracing::warn!(%error, "a password could not be stored anew");
+        }
     }
 
     /// A token for somebody who has proven who he is.

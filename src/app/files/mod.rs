@@ -1,6 +1,7 @@
 //! Files and avatars: what is taken, who may have it, and how long it stays.
 
 mod file_names;
+mod found;
 mod incoming;
 mod kinds;
 mod pictures;
@@ -15,7 +16,9 @@ use tokio::sync::{Notify, RwLock};
 use super::metrics::Refused;
 use super::{App, Error, Problem, Refusal, Result, now};
 
+pub(super) use found::{FoundFile, FoundFiles, NotTaken};
 pub use incoming::Incoming;
+use incoming::Received;
 pub use kinds::Claim;
 use pictures::{Pictures, Small, Trouble};
 
@@ -47,6 +50,15 @@ impl Files {
             loosened: Notify::new(),
         }
     }
+}
+
+/// A file that may be stored.
+struct Judged {
+    received: Received,
+    name: String,
+    content_type: String,
+    dimensions: Option<(i64, i64)>,
+    thumbnail: Option<Vec<u8>>,
 }
 
 /// What becomes of the picture of an account.
@@ -99,13 +111,43 @@ impl App {
         claim: Claim,
     ) -> Result<File> {
         let received = incoming.end().await?;
+        let size = u64::try_from(received.size).unwrap_or(u64::MAX);
+        self.check_quota(user, size).await?;
+        let judged = self.judge(received, &claim).await?;
+        let new = NewFile {
+            uploader: user.id,
+            hash: judged.received.hash,
+            name: judged.name.clone(),
+            content_type: judged.content_type.clone(),
+            size: judged.received.size,
+            dimensions: judged.dimensions,
+            has_thumbnail: judged.thumbnail.is_some(),
+            quota: self.quota(),
+            now: now(),
+        };
+        let _storing = self.files.storing.read().await;
+        let stored = async {
+            self.keep(judged).await?;
+            Ok(self.store.add_file(new).await?)
+        };
+        let stored: Result<File> = stored.await;
+        match &stored {
+            Ok(file) => {
+                self.metrics.files.inc();
+                self.metrics.file_bytes.inc_by(file.size);
+            }
+            Err(_) => self.files.loosened.notify_one(),
+        }
+        stored
+    }
+
+    /// What a file is, if it may be stored.
+    async fn judge(&self, received: Received, claim: &Claim) -> Result<Judged> {
         if received.size == 0 {
             return Err(Error::field("file", Problem::EmptyFile));
         }
-        let size = u64::try_from(received.size).unwrap_or(u64::MAX);
-        self.check_quota(user, size).await?;
         let types = &self.config.files.types;
-        let content_type = kinds::judge(&received.head, received.is_text, &claim, types)?;
+        let content_type = kinds::judge(&received.head, received.is_text, claim, types)?;
         let small = match pictures::TYPES.contains(&content_type.as_str()) {
             false => None,
             true => {
@@ -120,38 +162,26 @@ impl App {
             Some(Err(Trouble::TooLarge(width, height))) => (Some((width, height)), None),
             Some(Err(Trouble::NotAPicture)) => return Err(Refusal::FileContradiction.into()),
         };
-        let new = NewFile {
-            uploader: user.id,
-            hash: received.hash,
+        Ok(Judged {
+            received,
             name: file_names::cleaned(&claim.name),
             content_type,
-            size: received.size,
             dimensions: dimensions.map(|(width, height)| (width.into(), height.into())),
-            has_thumbnail: thumbnail.is_some(),
-            quota: self.quota(),
-            now: now(),
-        };
-        let _storing = self.files.storing.read().await;
-        let stored = async {
-            self.store.expect_blob(new.hash).await?;
-            let (blobs, hash) = (&self.files.blobs, new.hash);
-            if let Some(thumbnail) = thumbnail {
-                let mut partial = blobs.begin().await?;
-                partial.write(&thumbnail).await?;
-                blobs.keep(partial, hash, Variant::Thumbnail).await?;
-            }
-            blobs.keep(received.partial, hash, Variant::Whole).await?;
-            Ok(self.store.add_file(new).await?)
-        };
-        let stored: Result<File> = stored.await;
-        match &stored {
-            Ok(file) => {
-                self.metrics.files.inc();
-                self.metrics.file_bytes.inc_by(file.size);
-            }
-            Err(_) => self.files.loosened.notify_one(),
+            thumbnail,
+        })
+    }
+
+    /// Gives the bytes their place. Nothing refers to them yet: see [`Files::storing`].
+    async fn keep(&self, judged: Judged) -> Result<()> {
+        let (blobs, hash) = (&self.files.blobs, judged.received.hash);
+        self.store.expect_blob(hash).await?;
+        if let Some(thumbnail) = judged.thumbnail {
+            let mut partial = blobs.begin().await?;
+            partial.write(&thumbnail).await?;
+            blobs.keep(partial, hash, Variant::Thumbnail).await?;
         }
-        stored
+        let keeping = blobs.keep(judged.received.partial, hash, Variant::Whole);
+        Ok(keeping.await?)
     }
 
     /// An upload of which nothing came to be.
@@ -208,6 +238,15 @@ impl App {
 
     /// What was sent is not kept, but a small picture made of it.
     pub async fn finish_avatar(&self, user: &User, incoming: Incoming) -> Result<User> {
+        let (hash, bytes) = self.small_avatar(incoming).await?;
+        let _storing = self.files.storing.read().await;
+        self.keep_avatar(hash, &bytes).await?;
+        let user = self.store.set_avatar(user.id, Some(hash)).await?;
+        self.files.loosened.notify_one();
+        Ok(user)
+    }
+
+    async fn small_avatar(&self, incoming: Incoming) -> Result<(BlobHash, Vec<u8>)> {
         let not_a_picture = || Error::field("avatar", Problem::NotAPicture);
         let received = incoming.end().await?;
         let path = received.partial.path().to_owned();
@@ -223,15 +262,16 @@ impl App {
         let mut hash = BlobHash([0; 32]);
         hash.0
             .copy_from_slice(digest(&SHA256, &small.bytes).as_ref());
-        let _storing = self.files.storing.read().await;
+        Ok((hash, small.bytes))
+    }
+
+    /// As [`Self::keep`].
+    async fn keep_avatar(&self, hash: BlobHash, bytes: &[u8]) -> Result<()> {
         self.store.expect_blob(hash).await?;
         let mut partial = self.files.blobs.begin().await?;
-        partial.write(&small.bytes).await?;
+        partial.write(bytes).await?;
         let keeping = self.files.blobs.keep(partial, hash, Variant::Whole);
-        keeping.await?;
-        let user = self.store.set_avatar(user.id, Some(hash)).await?;
-        self.files.loosened.notify_one();
-        Ok(user)
+        Ok(keeping.await?)
     }
 
     pub async fn remove_avatar(&self, user: &User) -> Result<User> {
@@ -249,7 +289,7 @@ impl App {
     }
 
     /// Bytes that a user's files may take.
-    fn quota(&self) -> Option<i64> {
+    pub(super) fn quota(&self) -> Option<i64> {
         match self.config.files.quota_per_user {
             0 => None,
             quota => Some(i64::try_from(quota).unwrap_or(i64::MAX)),

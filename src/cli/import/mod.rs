@@ -1,6 +1,7 @@
-//! `moznods import`: what another program was set up with becomes settings of this one.
+//! `moznods import`: what another program was set up with, or has kept, becomes this one's.
 
 mod coturn;
+mod django;
 mod options;
 mod peers;
 
@@ -22,6 +23,8 @@ use coturn::{Plan, Verdict};
 pub enum Command {
     /// Say what becomes of each line of coturn's turnserver.conf, and write it down if asked to
     Coturn(Coturn),
+    /// Take over accounts, rooms, messages and files of the old Django program; the server must be stopped
+    Django(django::Django),
 }
 
 #[derive(Args)]
@@ -42,7 +45,16 @@ pub struct Coturn {
 
 impl Command {
     pub fn run(self, flags: &Flags) -> Outcome {
-        let Command::Coturn(coturn) = self;
+        match self {
+            Command::Coturn(coturn) => coturn.run(flags),
+            Command::Django(django) => django.run(flags),
+        }
+    }
+}
+
+impl Coturn {
+    fn run(self, flags: &Flags) -> Outcome {
+        let coturn = self;
         let unreadable = |why| Failure::Unreadable {
             file: coturn.file.clone(),
             why,

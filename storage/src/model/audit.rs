@@ -41,6 +41,8 @@ pub enum AuditTarget {
     Allocation(String),
     /// Of whom.
     Ban(String),
+    /// What was taken from another program, by its kind.
+    Import(String),
 }
 
 impl AuditTarget {
@@ -54,6 +56,7 @@ impl AuditTarget {
             AuditTarget::RelayDevice(_) => "relay_device",
             AuditTarget::Allocation(_) => "allocation",
             AuditTarget::Ban(_) => "ban",
+            AuditTarget::Import(_) => "import",
         }
     }
 }

@@ -105,7 +105,9 @@ fn found(c: &Connection, target: &AuditTarget) -> Result<Found> {
             "SELECT id, name FROM relay_devices WHERE name = ?",
             [name],
         ),
-        AuditTarget::Allocation(name) | AuditTarget::Ban(name) => Ok(Some((None, name.clone()))),
+        AuditTarget::Allocation(name) | AuditTarget::Ban(name) | AuditTarget::Import(name) => {
+            Ok(Some((None, name.clone())))
+        }
     }
 }
 

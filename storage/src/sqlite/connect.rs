@@ -46,6 +46,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_audit.sql"),
     include_str!("migrations/0016_bots_hooks_pins.sql"),
     include_str!("migrations/0017_messages_gone.sql"),
+    include_str!("migrations/0018_imported.sql"),
 ];
 
 /// What to do when the data directory or the database is not there.

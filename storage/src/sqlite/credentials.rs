@@ -23,6 +23,12 @@ impl CredentialStore for SqliteStore {
             .await
     }
 
+    async fn rehash_password(&self, user: UserId, before: String, now: String) -> Result<bool> {
+        self.writer
+            .write(move |c| rehash_password(c, user, &before, &now))
+            .await
+    }
+
     async fn change_password(&self, change: PasswordChange) -> Result<()> {
         self.writer
             .write(move |c| change_password(c, &change))
@@ -149,6 +155,13 @@ fn set_password(c: &Connection, user: UserId, hash: &str) -> Result<()> {
     )?;
     end_reset(c, user)?;
     end_tokens(c, user)
+}
+
+fn rehash_password(c: &Connection, user: UserId, before: &str, now: &str) -> Result<bool> {
+    let rows = c
+        .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")?
+        .execute(params![now, user, before])?;
+    Ok(rows == 1)
 }
 
 fn change_password(c: &Connection, change: &PasswordChange) -> Result<()> {

@@ -87,7 +87,7 @@ fn insert(c: &Connection, mut event: Event) -> Result<EventId> {
 }
 
 /// Of when an event is matters but how long it is kept.
-fn clock() -> Timestamp {
+pub(super) fn clock() -> Timestamp {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {

@@ -181,7 +181,7 @@ fn read_usage(row: &Row<'_>) -> rusqlite::Result<FileUsage> {
     })
 }
 
-fn usage(c: &Connection, user: UserId) -> Result<FileUsage> {
+pub(super) fn usage(c: &Connection, user: UserId) -> Result<FileUsage> {
     Ok(
         c.prepare_cached("SELECT files, bytes FROM file_usage WHERE user_id = ?")?
             .query_row([user], read_usage)

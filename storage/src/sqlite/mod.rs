@@ -9,6 +9,7 @@ mod directory;
 mod events;
 mod files;
 mod hooks;
+mod import;
 mod invitations;
 mod messages;
 mod moderation;
@@ -65,6 +66,16 @@ impl SqliteStore {
     pub fn open(directory: &Path, missing: Missing) -> Result<Self> {
         let file = connect::database_file(directory, missing)?;
         Self::over(&file, || DirectoryLock::take(directory).map(Some))
+    }
+
+    /// Copies the database of `directory`, as it is at one moment, into a directory without one; nothing where there is
+    /// none. Blocks on the disk.
+    pub fn copy(directory: &Path, to: &Path) -> Result<()> {
+        match connect::database_file(directory, Missing::Refuse) {
+            Ok(_) => offline::copy(directory, &connect::database_file(to, Missing::Create)?),
+            Err(StorageError::NoDatabase { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn over(file: &Path, lock: impl FnOnce() -> Result<Option<DirectoryLock>>) -> Result<Self> {

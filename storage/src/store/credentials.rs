@@ -15,6 +15,8 @@ pub trait CredentialStore {
     /// Also ends every token of the user, as [`crate::SignInStore::remove_all_tokens`] does, and his link for a new
     /// password.
     async fn set_password(&self, user: UserId, password_hash: String) -> Result<()>;
+    /// Stores the password that the user has in another way, and ends nothing. Whether he still had `before`.
+    async fn rehash_password(&self, user: UserId, before: String, now: String) -> Result<bool>;
     /// As [`Self::set_password`], but for one token. `NotFound` when that, or the epoch, is over.
     async fn change_password(&self, change: PasswordChange) -> Result<()>;
 

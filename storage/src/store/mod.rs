@@ -8,6 +8,7 @@ mod directory;
 mod events;
 mod files;
 mod hooks;
+mod import;
 mod invitations;
 mod messages;
 mod moderation;
@@ -32,6 +33,7 @@ pub use directory::DirectoryStore;
 pub use events::EventStore;
 pub use files::FileStore;
 pub use hooks::HookStore;
+pub use import::{Import, ImportStore, ImportWork};
 pub use invitations::InvitationStore;
 pub use messages::MessageStore;
 pub use moderation::ModerationStore;
@@ -67,6 +69,7 @@ pub trait Store:
     + BotStore
     + HookStore
     + PinStore
+    + ImportStore
     + Send
     + Sync
     + 'static
