@@ -1,6 +1,8 @@
 //! `moznods import django`: from a database that Django itself has made, to what its users find here.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -892,5 +894,40 @@ fn a_source_in_use_is_read_as_it_is_at_one_moment() {
     assert_eq!(
         old.import(directory.path(), &[]).counts("chat_message"),
         (1, 32, 0)
+    );
+}
+
+#[test]
+fn root_takes_over_for_the_owner_of_the_data() {
+    // Nobody's of this machine.
+    const SERVICE: u32 = 61_234;
+    let directory = tempfile::tempdir().unwrap();
+    if directory.path().metadata().unwrap().uid() != 0 {
+        // Only root can be root.
+        return;
+    }
+    let old = Old::new(&["first"]);
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    chown(&data, Some(SERVICE), Some(SERVICE)).unwrap();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    allow(directory.path(), 0o711);
+    // What root alone may read, the owner of the data does not have read for him.
+    allow(old.place.path(), 0o700);
+    let (code, refusal) = old.refused(directory.path(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(refusal.contains("the right to read it"), "{refusal}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    allow(old.place.path(), 0o711);
+    let report = old.import(directory.path(), &[]);
+    assert_eq!(report.counts("files_file"), (2, 0, 0));
+    let owners = |path: &PathBuf| path.metadata().unwrap().uid();
+    assert!(
+        hashes(&data)
+            .keys()
+            .map(owners)
+            .all(|owner| owner == SERVICE)
     );
 }
