@@ -180,7 +180,6 @@ pub trait Table: Sized {
     const KEY: &'static str = "id";
 
     #[doc(hidden)]
-    #[allow(private_interfaces)]
     fn read(values: &Values<'_>) -> Row<Self>;
 }
 
@@ -198,7 +197,6 @@ pub struct User {
     pub last_login: Option<Timestamp>,
 }
 
-#[allow(private_interfaces)]
 impl Table for User {
     const NAME: &'static str = "auth_user";
 
@@ -223,7 +221,6 @@ pub struct Token {
     pub created: Option<Timestamp>,
 }
 
-#[allow(private_interfaces)]
 impl Table for Token {
     const NAME: &'static str = "authtoken_token";
     const KEY: &'static str = "user_id";
@@ -244,7 +241,6 @@ pub struct Profile {
     pub avatar: String,
 }
 
-#[allow(private_interfaces)]
 impl Table for Profile {
     const NAME: &'static str = "accounts_profile";
 
@@ -266,7 +262,6 @@ pub struct Room {
     pub updated_at: Option<Timestamp>,
 }
 
-#[allow(private_interfaces)]
 impl Table for Room {
     const NAME: &'static str = "rooms_room";
 
@@ -289,7 +284,6 @@ pub struct Participant {
     pub pinned: bool,
 }
 
-#[allow(private_interfaces)]
 impl Table for Participant {
     const NAME: &'static str = "rooms_roomparticipant";
 
@@ -313,7 +307,6 @@ pub struct Invitation {
     pub created_at: Option<Timestamp>,
 }
 
-#[allow(private_interfaces)]
 impl Table for Invitation {
     const NAME: &'static str = "rooms_roominvitation";
 
@@ -337,7 +330,6 @@ pub struct Message {
     pub created_at: Option<Timestamp>,
 }
 
-#[allow(private_interfaces)]
 impl Table for Message {
     const NAME: &'static str = "chat_message";
 
@@ -357,7 +349,6 @@ pub struct ReadMark {
     pub user: i64,
 }
 
-#[allow(private_interfaces)]
 impl Table for ReadMark {
     const NAME: &'static str = "chat_message_read_by";
 
@@ -379,7 +370,6 @@ pub struct File {
     pub created_at: Option<Timestamp>,
 }
 
-#[allow(private_interfaces)]
 impl Table for File {
     const NAME: &'static str = "files_file";
 
@@ -400,7 +390,6 @@ pub struct Attachment {
     pub file: i64,
 }
 
-#[allow(private_interfaces)]
 impl Table for Attachment {
     const NAME: &'static str = "chat_messageattachment";
 
