@@ -173,7 +173,7 @@ pub(super) fn columns_of(table: &str) -> &'static [Column] {
     found.map_or(&[], |(_, columns)| columns)
 }
 
-/// A row of a table; `read` takes its columns in the order of [`COLUMNS`].
+/// A row of a table; `read` takes its columns in the order of `COLUMNS`.
 pub trait Table: Sized {
     const NAME: &'static str;
     /// The column by which rows are told apart.
