@@ -11,7 +11,7 @@ use webrtc_util::Conn;
 
 use crate::relay::{Credential, Relay, hears};
 use crate::relay_admin::{admin, printed};
-use crate::support::{PASSWORD, SOON, Server, answer, eventually, keys, text};
+use crate::support::{PASSWORD, SOON, Server, User, answer, eventually, keys, text};
 
 const BANS: &str = "/api/admin/bans/";
 const PROXY: &str = "--http-trusted-proxies=127.0.0.0/8";
@@ -306,12 +306,11 @@ pub fn credential(username: &str, password: &str) -> Credential {
     }
 }
 
-/// Waits until the relay has learned of a device. What is asked too early is wrong: it comes from elsewhere.
-async fn knows(relay: &Relay, device: &Credential) {
-    eventually("the relay knows the device", || async {
-        Raw::open_at(relay, "127.0.0.9").allocate(Some(device)) == Some(0)
-    })
-    .await;
+/// A device's account, known to the relay at once, as it would not be of a command: asking whether it is would be guessing.
+async fn add_device(root: &User<'_>, name: &str) -> Credential {
+    let made = json!({"name": name, "password": "a password of it"});
+    assert_eq!(root.post("/api/admin/relay/devices/", made).await.0, 201);
+    credential(name, "a password of it")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,17 +318,11 @@ async fn a_ban_at_the_relay_is_of_guesses_and_calls_go_on() {
     let relay = Relay::start(&["--limits-enabled=true", "--limits-ban-after=8"]);
     let server = &relay.server;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
-    for device in ["door", "gate"] {
-        let add = ["turn", "user", "add", device, "--password-stdin"];
-        let output = server.command(&add, "a password of it");
-        assert!(output.status.success(), "{}", text(&output.stderr));
-    }
+    let root = admin(server).await;
     let (door, gate) = (
-        credential("door", "a password of it"),
-        credential("gate", "a password of it"),
+        add_device(&root, "door").await,
+        add_device(&root, "gate").await,
     );
-    knows(&relay, &door).await;
-    knows(&relay, &gate).await;
     assert_eq!(Raw::open(&relay).allocate(Some(&door)), Some(0));
     let (_ann, ann_end) = relay
         .webrtc_rs(&relay.credential(&ann).await)
@@ -390,13 +383,7 @@ async fn a_ban_at_the_relay_is_of_guesses_and_calls_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_guesses_the_password_of_a_device_has_to_wait_for_longer_and_longer() {
     let relay = Relay::start(&["--limits-enabled=true"]);
-    let server = &relay.server;
-    let output = server.command(
-        &["turn", "user", "add", "door", "--password-stdin"],
-        "a password of it",
-    );
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    knows(&relay, &credential("door", "a password of it")).await;
+    add_device(&admin(&relay.server).await, "door").await;
     // The same is true of a name that nobody has.
     for name in ["door", "nobody"] {
         let mut raw = Raw::open(&relay);
