@@ -2,12 +2,13 @@
 //! tunnel, carries requests and sockets, but neither TURN nor anything over UDP.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moznods_turn::net::address;
 use moznods_turn::policy::is_public;
+use tokio::sync::Semaphore;
 
 use super::App;
 use crate::config::ExternalIp;
@@ -16,6 +17,8 @@ use crate::config::ExternalIp;
 const LOOKUP: Duration = Duration::from_secs(3);
 /// How long it is believed where a name leads.
 const BELIEVED: Duration = Duration::from_secs(300);
+/// At one time, as people come by whatever names they like, and each takes a thread until the system's resolver gives up.
+const LOOKUPS: usize = 2;
 /// Names that are remembered.
 const MAX_NAMES: usize = 64;
 /// Between two warnings: by which names people come, they say themselves.
@@ -40,13 +43,35 @@ impl RelayHost {
 }
 
 /// Where names lead, as far as it is known.
-#[derive(Default)]
-pub struct Names(Mutex<Known>);
+pub struct Names {
+    known: Mutex<Known>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names {
+            known: Mutex::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        }
+    }
+}
 
 #[derive(Default)]
 struct Known {
-    elsewhere: HashMap<String, (bool, Instant)>,
+    leads: HashMap<String, (Leads, Instant)>,
     warned: Option<Instant>,
+}
+
+/// Where a name leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    Here,
+    /// To addresses of these families.
+    Elsewhere {
+        ipv4: bool,
+        ipv6: bool,
+    },
 }
 
 impl App {
@@ -56,80 +81,98 @@ impl App {
         if let Some(host) = &self.config.turn.host {
             return RelayHost::named(host);
         }
-        match self.leads_elsewhere(web).await {
-            true => match self.own_relay_address() {
-                Some(IpAddr::V4(ip)) => RelayHost {
-                    host: ip.to_string(),
-                    of_tls: has_passed_tls.then(|| web.to_owned()),
+        let own = match self.leads(web).await {
+            Leads::Here => None,
+            elsewhere @ Leads::Elsewhere { .. } => self.instead(elsewhere),
+        };
+        match own {
+            // Where the name leads elsewhere, it may be to a NAT that nobody has told of.
+            None => RelayHost::named(web),
+            Some(ip) => RelayHost {
+                host: match ip {
+                    IpAddr::V4(ip) => ip.to_string(),
+                    IpAddr::V6(ip) => format!("[{ip}]"),
                 },
-                Some(IpAddr::V6(ip)) => RelayHost {
-                    host: format!("[{ip}]"),
-                    of_tls: has_passed_tls.then(|| web.to_owned()),
-                },
-                // It may be the address of a NAT that nobody has told of.
-                None => RelayHost::named(web),
+                of_tls: has_passed_tls.then(|| web.to_owned()),
             },
-            false => RelayHost::named(web),
         }
+    }
+
+    /// The relay's own address for those who come by such a name: one that they may be able to reach, as they reach what the name
+    /// leads to.
+    fn instead(&self, leads: Leads) -> Option<IpAddr> {
+        let Leads::Elsewhere { ipv4, ipv6 } = leads else {
+            return None;
+        };
+        let is_reached = |ip: &IpAddr| if ip.is_ipv4() { ipv4 } else { ipv6 };
+        self.own_relay_addresses().find(is_reached)
     }
 
     /// Names by which people came and that lead elsewhere.
     pub fn names_elsewhere(&self) -> Vec<String> {
-        let known = self.names.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.names.known();
         let elsewhere = known
-            .elsewhere
+            .leads
             .iter()
-            .filter(|(_, (elsewhere, _))| *elsewhere);
+            .filter(|(_, (leads, _))| *leads != Leads::Here);
         let mut names: Vec<String> = elsewhere.map(|(name, _)| name.clone()).collect();
         names.sort();
         names
     }
 
-    /// An address of the relay that others can reach, as far as that is known: the administrator has said so, or it is public.
-    pub fn own_relay_address(&self) -> Option<IpAddr> {
+    /// Addresses of the relay that others can reach, as far as that is known: the administrator has said so, or they are public.
+    fn own_relay_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let is_set = matches!(self.config.turn.external_ip, ExternalIp::Fixed(_));
-        let addresses = self.relay()?.relay_addresses().iter();
-        let mut addresses = addresses.map(|address| address.public);
-        addresses.find(|ip| is_set || is_public(*ip))
+        let addresses = self
+            .relay()
+            .into_iter()
+            .flat_map(|relay| relay.relay_addresses().iter());
+        addresses
+            .map(|address| address.public)
+            .filter(move |ip| is_set || is_public(*ip))
     }
 
-    async fn leads_elsewhere(&self, host: &str) -> bool {
+    async fn leads(&self, host: &str) -> Leads {
         let is_here = host.eq_ignore_ascii_case("localhost")
             || host.starts_with('[')
             || host.parse::<IpAddr>().is_ok();
         let Some(relay) = self.relay().filter(|_| !is_here) else {
-            return false;
+            return Leads::Here;
         };
         let host = host.to_ascii_lowercase();
+        if let Some((leads, when)) = self.names.known().leads.get(&host)
+            && when.elapsed() < BELIEVED
         {
-            let known = self.names.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((elsewhere, when)) = known.elsewhere.get(&host)
-                && when.elapsed() < BELIEVED
-            {
-                return *elsewhere;
-            }
+            return *leads;
         }
         let relays = relay.relay_addresses().iter().map(|address| address.public);
-        let elsewhere = look_up(&host, relays.collect()).await;
-        self.note_name(host, elsewhere);
-        elsewhere
+        let looked_up = self.names.look_up(host.clone(), relays.collect());
+        match tokio::time::timeout(LOOKUP, looked_up).await {
+            Ok(Some(leads)) => {
+                self.note_name(host, leads);
+                leads
+            }
+            // What is not known leads here.
+            _ => Leads::Here,
+        }
     }
 
-    fn note_name(&self, host: String, elsewhere: bool) {
-        let mut known = self.names.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.elsewhere.len() >= MAX_NAMES && !known.elsewhere.contains_key(&host) {
-            let oldest = known.elsewhere.iter().min_by_key(|(_, (_, when))| *when);
+    fn note_name(&self, host: String, leads: Leads) {
+        let mut known = self.names.known();
+        if known.leads.len() >= MAX_NAMES && !known.leads.contains_key(&host) {
+            let oldest = known.leads.iter().min_by_key(|(_, (_, when))| *when);
             let oldest = oldest.map(|(name, _)| name.clone());
-            oldest.map(|name| known.elsewhere.remove(&name));
+            oldest.map(|name| known.leads.remove(&name));
         }
         let now = Instant::now();
-        let before = known.elsewhere.insert(host.clone(), (elsewhere, now));
-        let is_news = elsewhere && before.is_none_or(|(elsewhere, _)| !elsewhere);
+        let before = known.leads.insert(host.clone(), (leads, now));
+        let is_news =
+            leads != Leads::Here && before.is_none_or(|(before, _)| before == Leads::Here);
         if !is_news || known.warned.is_some_and(|last| now - last < WARN_EVERY) {
             return;
         }
         known.warned = Some(now);
-        match self.own_relay_address() {
+        match self.instead(leads) {
             Some(relay) => tracing::warn!(
                 %host, %relay,
                 "people come by a name that leads elsewhere, to a proxy or a tunnel, which carries chat but no calls: \
@@ -147,12 +190,30 @@ impl App {
     }
 }
 
-/// Whether the name leads to others than this machine and these addresses, and to none of them. What is not known does not.
-async fn look_up(host: &str, relays: Vec<IpAddr>) -> bool {
-    let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host, 0))).await;
-    let Ok(Ok(found)) = found else { return false };
-    let interfaces = address::interfaces().unwrap_or_default();
-    let mut found = found.map(|address| address.ip().to_canonical()).peekable();
-    let is_here = |ip: IpAddr| ip.is_loopback() || interfaces.contains(&ip) || relays.contains(&ip);
-    found.peek().is_some() && !found.any(is_here)
+impl Names {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Elsewhere: to others than this machine and these addresses, and to none of them. `None`: that cannot be told.
+    async fn look_up(&self, host: String, relays: Vec<IpAddr>) -> Option<Leads> {
+        let permit = Arc::clone(&self.lookups).acquire_owned().await.ok()?;
+        let look = move || {
+            // As long as the resolver takes, however long anybody waits for it.
+            let _permit = permit;
+            let found = (host.as_str(), 0).to_socket_addrs().ok()?;
+            let found: Vec<IpAddr> = found.map(|address| address.ip().to_canonical()).collect();
+            let interfaces = address::interfaces().unwrap_or_default();
+            let is_here =
+                |ip: &IpAddr| ip.is_loopback() || interfaces.contains(ip) || relays.contains(ip);
+            match found.is_empty() || found.iter().any(is_here) {
+                true => Some(Leads::Here),
+                false => Some(Leads::Elsewhere {
+                    ipv4: found.iter().any(IpAddr::is_ipv4),
+                    ipv6: found.iter().any(IpAddr::is_ipv6),
+                }),
+            }
+        };
+        tokio::task::spawn_blocking(look).await.ok()?
+    }
 }

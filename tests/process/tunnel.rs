@@ -17,7 +17,7 @@ use crate::relay::{Relay, assert_no_loss, credential};
 use crate::support::{PASSWORD, answer};
 
 /// Where names of tunnels lead, as far as this machine knows.
-const HOSTS: &str = "127.0.0.1 localhost\n198.51.100.9 one.tunnel.example two.tunnel.example\n";
+const HOSTS: &str = "127.0.0.1 localhost\n198.51.100.9 one.tunnel.example two.tunnel.example\n2001:db8::9 six.example\n";
 
 /// Where the client of a tunnel brings in what people send to `name`, over HTTPS: as that of Cloudflare's or of localhost.run
 /// does, by a connection from this machine.
@@ -221,8 +221,8 @@ async fn the_relay_may_have_a_name_of_its_own_and_is_not_guessed_where_it_is_not
     }
     let directory = tempfile::tempdir().unwrap();
     know_names(directory.path());
-    let uris = async |relay: &Relay| {
-        let at = tunnel(server_at(relay), "one.tunnel.example").await;
+    let uris = async |relay: &Relay, name| {
+        let at = tunnel(server_at(relay), name).await;
         let ann = Guest::sign_up(at, "ann").await;
         let ice = ann
             .done(Method::GET, "/api/turn/credentials/", Value::Null)
@@ -231,8 +231,13 @@ async fn the_relay_may_have_a_name_of_its_own_and_is_not_guessed_where_it_is_not
     };
     let named = Relay::start(&["--behind-proxy", "--turn-host=relay.example.org"]);
     let uri = format!("turn:relay.example.org:{}?transport=udp", named.port);
-    assert_eq!(uris(&named).await, uri);
+    assert_eq!(uris(&named, "one.tunnel.example").await, uri);
     assert!(!named.server.log().contains("leads elsewhere"));
+
+    // Who comes by a name of IPv6 alone may not reach an address of IPv4.
+    let of_ipv4 = Relay::start(&["--behind-proxy"]);
+    let uri = format!("turn:six.example:{}?transport=udp", of_ipv4.port);
+    assert_eq!(uris(&of_ipv4, "six.example").await, uri);
 
     // This machine's own address is not public, or we would know it.
     let alone = Relay::start(&["--behind-proxy", "--turn-external-ip=auto"]);
@@ -241,7 +246,7 @@ async fn the_relay_may_have_a_name_of_its_own_and_is_not_guessed_where_it_is_not
         line.contains("relaying public=")
             && !relaying.contains("callers from the internet cannot reach")
     });
-    let told = uris(&alone).await;
+    let told = uris(&alone, "one.tunnel.example").await;
     if !is_public {
         assert_eq!(
             told,
