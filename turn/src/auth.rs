@@ -85,7 +85,7 @@ pub struct Claim<'a> {
     pub unix: u64,
     /// From where it comes; it has been seen that whoever is there receives what is sent to it.
     pub client: IpAddr,
-    /// Whether it is about an allocation that its 5-tuple has.
+    /// Whether its 5-tuple has an allocation, and one that was made under this name.
     pub is_running: bool,
 }
 

@@ -637,6 +637,11 @@ fn the_authenticator_hears_of_what_comes_from_where_it_says() {
     assert_eq!(*bench.users.proven.lock().unwrap(), [Owner(1)]);
     alice.key = wrong;
     assert_eq!(refresh(&mut bench, &mut alice, udp(3), signed).code, 401);
+    // An allocation of one's own is none of him whose password one guesses.
+    let mut bob = Client::new("bob");
+    assert_eq!(bench.allocate(&mut bob, udp(4)).code, 0);
+    eve.nonce = bob.nonce;
+    assert_eq!(refresh(&mut bench, &mut eve, udp(4), signed).code, 401);
     let client = udp(1).client.ip();
     assert_eq!(
         *bench.users.refused.lock().unwrap(),
@@ -644,13 +649,14 @@ fn the_authenticator_hears_of_what_comes_from_where_it_says() {
             ("alice".to_owned(), client, false, Refusal::WrongPassword),
             ("nobody".to_owned(), client, false, Refusal::Unknown),
             ("alice".to_owned(), client, true, Refusal::WrongPassword),
+            ("alice".to_owned(), client, false, Refusal::WrongPassword),
         ]
     );
 
     // Whom it wants to be told nothing hears nothing.
     bench.users.silent.store(true, Relaxed);
     let request = eve.request(Method::Refresh, |_| {});
-    assert_eq!(bench.send(udp(1), &request), None);
+    assert_eq!(bench.send(udp(4), &request), None);
     assert_eq!(bench.dropped(Dropped::Banned), 1);
     let mut bob = Client::new("bob");
     assert_eq!(bench.allocate(&mut bob, udp(1)).code, 0);

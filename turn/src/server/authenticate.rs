@@ -153,7 +153,9 @@ impl Server {
             algorithm: choice.unwrap_or(PasswordAlgorithm::Md5),
             unix: now.unix,
             client: tuple.client.ip(),
-            is_running: self.has_allocation(tuple),
+            is_running: username
+                .as_deref()
+                .is_some_and(|name| self.runs(tuple, name)),
         };
         let candidates = match username {
             Some(_) => authenticator.credentials(claim),
@@ -174,7 +176,7 @@ impl Server {
             false => Unproven::Banned,
         })?;
         authenticator.proven(claim, &credential);
-        let allocating = message.method() == Method::Allocate && !claim.is_running;
+        let allocating = message.method() == Method::Allocate && !self.has_allocation(tuple);
         if credential.expires_in(now.unix) == Some(0) && (allocating || config.strict_expiry) {
             return Err(Unproven::Wrong("expired"));
         }
@@ -184,6 +186,13 @@ impl Server {
             username: username.unwrap_or_default(),
             credential,
         })
+    }
+
+    /// Whether the allocation of this client was made under that name. Whoever has one under another may still be guessing.
+    fn runs(&self, tuple: FiveTuple, username: &str) -> bool {
+        let slot = self.by_tuple.get(&tuple);
+        let allocation = slot.and_then(|slot| self.allocations.get(*slot as usize));
+        allocation.is_some_and(|allocation| *allocation.username == *username)
     }
 
     /// Refuses one whose credentials are missing or wrong: without integrity, for there is no key to go by.
