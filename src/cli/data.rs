@@ -47,19 +47,25 @@ pub fn back_up(config: &Config, Backup { target, keep }: &Backup) -> Outcome {
         return back_up_to(config, target);
     };
     let kept = &target.file;
-    if !kept.is_dir() {
-        return Err(Failure::NoDirectory(kept.clone()));
+    match kept.metadata() {
+        Ok(found) if found.is_dir() => {}
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(target.unwritable(why));
+        }
+        _ => return Err(Failure::NoDirectory(kept.clone())),
     }
     let name = OffsetDateTime::now_utc().format(NAME);
-    let file = kept.join(name.map_err(io::Error::other)?);
+    let name = name.map_err(io::Error::other)?;
+    let file = kept.join(&name);
     let force = false;
     back_up_to(config, &Target { file, force })?;
     // Only now that there is a newer one.
-    remove_older(kept, keep.get())
+    remove_others(kept, &name, keep.get() - 1)
 }
 
-/// Removes all but the newest `keep` backups that are named by their times.
-fn remove_older(directory: &Path, keep: usize) -> Outcome {
+/// Of the backups that are named by their times removes all but the one that was `made` now and the newest `keep` others:
+/// where the clock has been put back, those have later names.
+fn remove_others(directory: &Path, made: &str, keep: usize) -> Outcome {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |why| BackupError::Io { path, why }
@@ -68,7 +74,10 @@ fn remove_older(directory: &Path, keep: usize) -> Outcome {
     for entry in directory.read_dir().map_err(unreadable(directory))? {
         let entry = entry.map_err(unreadable(directory))?;
         let name = entry.file_name().into_string();
-        named.extend(name.into_iter().filter(|name| is_named_by_time(name)));
+        named.extend(
+            name.into_iter()
+                .filter(|name| name != made && is_named_by_time(name)),
+        );
     }
     // As their names sort, so do the times.
     named.sort_unstable();

@@ -165,6 +165,8 @@ enum Failure {
     NoFile(PathBuf),
     #[error("{}: it is no directory; expected one in which backups are kept", .0.display())]
     NoDirectory(PathBuf),
+    #[error("{}: {why}; expected a directory in which the owner of data_dir may write, or - in place of it, where the shell writes: `- > FILE`", file.display())]
+    Unwritable { file: PathBuf, why: std::io::Error },
     #[error("what is wrong with the data: {0}; `moznods restore` makes them anew from a backup")]
     Unsound(usize),
     #[error("what is wrong: {0}; the lines above with ✗ say what to do")]
@@ -261,12 +263,18 @@ fn execute(cli: Cli) -> Outcome {
     let settings = Settings::collect(&cli.flags)?;
     let config = Config::check(&settings)?;
     match &cli.command {
-        Command::Backup(backup) => return data::back_up(&config, backup),
+        Command::Backup(backup) => {
+            as_owner(&config.data_dir)?;
+            return data::back_up(&config, backup);
+        }
         Command::Restore(restore) => {
             as_owner(&config.data_dir)?;
             return data::restore(&config, restore);
         }
-        Command::Check(check) => return data::check(&config, check),
+        Command::Check(check) => {
+            as_owner(&config.data_dir)?;
+            return data::check(&config, check);
+        }
         Command::Serve => {
             if let Some((user, _)) = owner::other(&config.data_dir) {
                 let directory = config.data_dir;
@@ -310,7 +318,8 @@ fn say(line: impl std::fmt::Display) -> Outcome {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
-/// From here on a command of root's is one of the data's owner.
+/// From here on a command of root's is one of the data's owner: nothing there becomes root's, and where a link in it leads
+/// nobody gets by root's rights.
 fn as_owner(directory: &Path) -> Outcome {
     owner::become_other(directory).map_err(|why| Failure::NotOwner {
         directory: directory.to_owned(),

@@ -58,6 +58,10 @@ impl Target {
     }
 
     pub fn unwritable(&self, why: std::io::Error) -> Failure {
+        if why.kind() == std::io::ErrorKind::PermissionDenied {
+            let file = self.file.clone();
+            return Failure::Unwritable { file, why };
+        }
         Failure::Backup(BackupError::Io {
             path: self.file.clone(),
             why,

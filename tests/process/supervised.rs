@@ -262,12 +262,43 @@ fn what_root_does_leaves_the_data_to_their_owner() {
     assert!(made.iter().any(|(name, _)| name == "moznods.db"));
     assert!(made.iter().all(|(_, owner)| *owner == SERVICE), "{made:?}");
 
-    // What only reads can write wherever root can; and what was made so, back.
+    // What only reads, too, has no more rights than the owner: he could lead it to what is not his.
     let kept = directory.path().join("kept.tar");
-    let backup = run(&["backup", kept.to_str().unwrap()]);
+    let roots = directory.path().join("roots");
+    std::fs::create_dir_all(roots.join("deeper")).unwrap();
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&roots, closed).unwrap();
+    for arguments in [
+        &["backup", "kept.tar"][..],
+        &["backup", "--keep=2", "roots"],
+        &["backup", "--keep=2", "roots/deeper"],
+    ] {
+        let refused = run(arguments);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let why = text(&refused.stderr);
+        assert!(
+            why.contains("Permission denied") && why.contains("`- > FILE`"),
+            "{why}"
+        );
+    }
+    let mut backup = moznods(directory.path());
+    backup.args(["backup", "-"]);
+    backup.stdout(std::fs::File::create(&kept).unwrap());
+    let backup = backup.output().unwrap();
     assert!(backup.status.success(), "{backup:?}");
-    assert_eq!(kept.metadata().unwrap().uid(), 0);
     assert!(run(&["check"]).status.success());
+    let (database, aside) = (data.join("moznods.db"), data.join("aside.db"));
+    let secret = roots.join("secret.db");
+    std::fs::copy(&database, &secret).unwrap();
+    std::fs::rename(&database, &aside).unwrap();
+    std::os::unix::fs::symlink(&secret, &database).unwrap();
+    for arguments in [&["backup", "-"][..], &["check"]] {
+        let refused = run(arguments);
+        assert!(!refused.status.success(), "{refused:?}");
+        assert!(refused.stdout.is_empty(), "{refused:?}");
+    }
+    std::fs::remove_file(&database).unwrap();
+    std::fs::rename(&aside, &database).unwrap();
     let made = owners(&data);
     assert!(made.iter().all(|(_, owner)| *owner == SERVICE), "{made:?}");
     let restored = directory.path().join("restored");
