@@ -360,11 +360,21 @@ async fn everybody_finds_what_was_there_before() {
     // Invitations; and life goes on.
     let dora = server.user("dora").await;
     let path = |token: &Value| format!("/api/rooms/join/{}/", token.as_str().unwrap());
-    assert_eq!(dora.post(&path(&made["ended"]), json!({})).await.0, 400);
+    let none = dora.post(&path(&made["ended"]), json!({})).await;
+    assert_eq!(none.0, 400);
     assert_eq!(
         dora.done(&path(&made["invitation"]), json!({})).await["id"],
         *team
     );
+    // One to a direct room, which no version of this makes, lets nobody in.
+    let token = json!("00000000-0000-4000-8000-000000000001");
+    data(server.directory())
+        .execute(
+            "INSERT INTO invitations (token, room_id, created_by, created_at) SELECT ?, id, owner_id, created_at FROM rooms WHERE id = ?",
+            (token.as_str(), pair.as_i64()),
+        )
+        .unwrap();
+    assert_eq!(dora.post(&path(&token), json!({})).await, none);
     assert!(dora.id > made["users"]["eve"].as_i64().unwrap());
     let new = ann
         .done(
@@ -512,11 +522,16 @@ fn what_cannot_be_as_it_was_is_told_with_its_number() {
              (30, '', 999, 0, '2026-01-01 00:00:00', '2026-01-01 00:00:00'),
              (31, 'alone', 2, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00'),
              (32, 'nobody''s', 999, 0, '2026-01-01 00:00:00', '2026-01-01 00:00:00'),
-             (33, 'again', 1, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00');
+             (33, 'again', 1, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00'),
+             (34, 'of two others', 1, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00');
          INSERT INTO rooms_roomparticipant (id, room_id, user_id, joined_at, is_pinned) VALUES
              (40, 30, 2, '2026-01-01 00:00:00', 0), (41, 888, 2, '2026-01-01 00:00:00', 0),
              (42, 30, 2, '2026-01-01 00:00:00', 0), (43, 33, 1, '2026-01-01 00:00:00', 0),
-             (44, 33, 2, '2026-01-01 00:00:00', 0), (45, 30, 999, '2026-01-01 00:00:00', 0);
+             (44, 33, 2, '2026-01-01 00:00:00', 0), (45, 30, 999, '2026-01-01 00:00:00', 0),
+             (46, 34, 6, '2026-01-01 00:00:00', 0), (47, 34, 2, '2026-01-01 00:00:00', 0);
+         INSERT INTO rooms_roominvitation (id, room_id, token, created_by_id, created_at) VALUES
+             (90, 34, '00000000000040008000000000000001', 1, '2026-01-01 00:00:00'),
+             (91, 33, '00000000000040008000000000000002', 1, '2026-01-01 00:00:00');
          INSERT INTO chat_message (id, room_id, author_id, content, created_at) VALUES
              (50, 1, 999, 'who was I' || char(0), '2026-01-01 00:00:00'), (51, 1, 1, 'when', 'soon'),
              (52, 888, 1, 'where', '2026-01-01 00:00:00'), (53, 1, 2, '', '2026-01-01 00:00:00');
@@ -588,6 +603,7 @@ fn what_cannot_be_as_it_was_is_told_with_its_number() {
         report.changed("rooms_room"),
         [
             row("new_owner", 30, ""),
+            row("new_owner", 34, ""),
             row("not_direct", 31, ""),
             row("not_direct", 33, ""),
             row("owner_entered", 31, ""),
@@ -601,6 +617,10 @@ fn what_cannot_be_as_it_was_is_told_with_its_number() {
             row("no_room", 41, ""),
             row("no_user", 45, "")
         ]
+    );
+    assert_eq!(
+        report.left_out("rooms_roominvitation"),
+        [row("direct", 90, ""), row("expired", 2, "")]
     );
     assert_eq!(report.left_out("chat_message"), [row("no_room", 52, "")]);
     assert_eq!(
@@ -648,6 +668,11 @@ fn what_cannot_be_as_it_was_is_told_with_its_number() {
     );
 
     let c = data(directory.path());
+    // Into a room of two nobody else comes, whoever it was said to be of.
+    let of_two = "SELECT count(*) FROM rooms r JOIN participants p ON p.room_id = r.id
+        WHERE r.id = 34 AND r.owner_id = 6 AND r.direct_low = 2 AND r.direct_high = 6 AND p.user_id";
+    assert_eq!(count(&c, &format!("{of_two} IN (2, 6)")), 2);
+    assert_eq!(count(&c, &format!("{of_two} NOT IN (2, 6)")), 0);
     // One who signed in by an address goes on doing so; what is too dear to check is no password.
     assert_eq!(
         count(

@@ -27,6 +27,7 @@ pub enum Finding {
     /// What it belongs to was removed here.
     Gone,
     NotAdmitted,
+    Direct,
     NotParticipant,
     Blocked,
     WeakKey,
@@ -69,6 +70,7 @@ impl Finding {
             Finding::NoFile => "no_file",
             Finding::Gone => "gone",
             Finding::NotAdmitted => "not_admitted",
+            Finding::Direct => "direct",
             Finding::NotParticipant => "not_participant",
             Finding::Blocked => "blocked",
             Finding::WeakKey => "weak_key",

@@ -335,20 +335,24 @@ impl<'a> Taking<'a> {
                 Some(owner) => taking.user(owner)?.ok().map(|user| user.id),
                 None => None,
             };
-            let Some(found) = owner.or(people.first().copied()) else {
+            let Some(mut found) = owner.or(people.first().copied()) else {
                 return taking.left_out::<Room>(id, Finding::NoUser);
             };
-            if owner.is_none() {
-                taking.changed::<Room>(id, Finding::NewOwner);
-            }
             let mut pair = None;
             if room.is_direct {
                 match *people {
                     [one, other] if !taking.step.has_direct_room((one, other))? => {
                         pair = Some((one, other));
+                        // Whoever owns a room is in it, and in this one nobody else may be.
+                        if ![one, other].contains(&found) {
+                            found = one;
+                        }
                     }
                     _ => taking.changed::<Room>(id, Finding::NotDirect),
                 }
+            }
+            if owner != Some(found) {
+                taking.changed::<Room>(id, Finding::NewOwner);
             }
             let mut name = names::shown(&room.name, limits::ROOM_NAME);
             if name.is_empty() {
@@ -424,6 +428,9 @@ impl<'a> Taking<'a> {
                 Ok(found) => found,
                 Err(why) => return taking.left_out::<Invitation>(id, why),
             };
+            if taking.step.is_direct(room)? {
+                return taking.left_out::<Invitation>(id, Finding::Direct);
+            }
             let Ok(token) = Uuid::parse_str(&row.token.0) else {
                 return taking.left_out::<Invitation>(id, Finding::NoUuid);
             };

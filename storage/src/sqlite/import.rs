@@ -7,7 +7,7 @@ use super::events::clock;
 use super::files::usage;
 use super::messages::room_of;
 use super::moderation::is_banned;
-use super::rooms::is_participant;
+use super::rooms::{is_direct, is_participant};
 use super::users::{by_id, fold};
 use super::{Result, SqliteStore, found};
 use crate::{
@@ -202,6 +202,10 @@ impl Import for Step<'_> {
             .prepare_cached("SELECT owner_id FROM rooms WHERE id = ?")?
             .query_row([room], |row| row.get(0))
             .optional()?)
+    }
+
+    fn is_direct(&self, room: RoomId) -> Result<bool> {
+        is_direct(self.0, room)
     }
 
     fn admits(&self, room: RoomId, user: UserId) -> Result<bool> {

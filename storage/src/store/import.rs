@@ -42,6 +42,7 @@ pub trait Import {
 
     /// `None`: there is no such room.
     fn owner_of(&self, room: RoomId) -> Result<Option<UserId>>;
+    fn is_direct(&self, room: RoomId) -> Result<bool>;
     /// Whether nothing keeps him out: a ban, or that it is a room of two others.
     fn admits(&self, room: RoomId, user: UserId) -> Result<bool>;
     fn has_direct_room(&self, pair: (UserId, UserId)) -> Result<bool>;

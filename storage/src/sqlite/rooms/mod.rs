@@ -279,7 +279,7 @@ fn delete(c: &Connection, room: RoomId) -> Result<()> {
 }
 
 /// Nobody says who takes part in a direct room.
-pub(super) fn is_direct(c: &Connection, room: RoomId) -> Result<bool> {
+pub(in crate::sqlite) fn is_direct(c: &Connection, room: RoomId) -> Result<bool> {
     Ok(
         c.prepare_cached("SELECT 1 FROM rooms WHERE id = ? AND direct_low IS NOT NULL")?
             .exists([room])?,

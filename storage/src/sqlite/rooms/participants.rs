@@ -89,12 +89,15 @@ pub(super) fn add_participant(
             require(c, room, *right)?;
             !is_direct(c, room)?
         }
-        Admission::Invitation(token) => c
-            .prepare_cached(
-                "SELECT 1 FROM invitations WHERE room_id = ? AND token = ?
-                   AND (expires_at IS NULL OR expires_at > ?) AND (max_uses IS NULL OR uses < max_uses)",
-            )?
-            .exists(params![room, token, now])?,
+        Admission::Invitation(token) => {
+            let invited = c
+                .prepare_cached(
+                    "SELECT 1 FROM invitations WHERE room_id = ? AND token = ?
+                       AND (expires_at IS NULL OR expires_at > ?) AND (max_uses IS NULL OR uses < max_uses)",
+                )?
+                .exists(params![room, token, now])?;
+            invited && !is_direct(c, room)?
+        }
         Admission::Public => c
             .prepare_cached("SELECT 1 FROM rooms WHERE id = ? AND is_public")?
             .exists([room])?,
