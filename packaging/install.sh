@@ -15,16 +15,21 @@ backups=/var/backups/moznods
 
 [ "$(id -u)" = 0 ] || fail "this needs root: sudo ./install.sh"
 [ -d /run/systemd/system ] || fail "systemd does not run here; start $here/moznods by what this system has instead"
-if [ -e /usr/bin/moznods ]; then
-    fail "/usr/bin/moznods is there: MOznoDS is installed as a package of this distribution; upgrade or remove it as such"
-fi
+
+# A link is systemctl's: the unit is masked, as a package that is removed leaves it, or has another name.
+is_own() {
+    [ -f "$units/$1" ] && [ ! -L "$units/$1" ]
+}
 
 case ${1:-} in
 '') ;;
 --uninstall)
-    # Each may be gone already.
-    systemctl disable --now moznods-backup.timer moznods.service >/dev/null 2>&1 || true
-    rm -f "$units/moznods.service" "$units/moznods-backup.service" "$units/moznods-backup.timer" /usr/local/bin/moznods
+    for unit in moznods-backup.timer moznods-backup.service moznods.service; do
+        is_own "$unit" || continue
+        systemctl disable --now "$unit" >/dev/null 2>&1 || true
+        rm "$units/$unit"
+    done
+    rm -f /usr/local/bin/moznods
     systemctl daemon-reload
     echo "MOznoDS is removed. Still there, with the user moznods: /etc/moznods, $data, $backups."
     exit 0
@@ -32,6 +37,13 @@ case ${1:-} in
 *) fail "usage: ./install.sh [--uninstall]" ;;
 esac
 
+if [ -e /usr/bin/moznods ]; then
+    fail "/usr/bin/moznods is there: MOznoDS is installed as a package of this distribution; upgrade or remove it as such"
+fi
+# dpkg would take the settings with it some day, which are its own until then.
+if [ "$(dpkg-query -W -f '${db:Status-Status}' moznods 2>/dev/null)" = config-files ]; then
+    fail "the package moznods is removed but not purged, and a purge would take the settings; install the package again, or move /etc/moznods and $data elsewhere, run \`apt purge moznods\`, move both back, and run this again"
+fi
 for file in moznods moznods.toml glibc systemd/moznods.service; do
     [ -e "$here/$file" ] || fail "$here/$file is missing; unpack the whole tarball"
 done
@@ -57,7 +69,7 @@ install -d /usr/local/bin
 install -m 0755 "$here/moznods" /usr/local/bin/.moznods-new
 mv /usr/local/bin/.moznods-new /usr/local/bin/moznods
 first=no
-[ -e "$units/moznods.service" ] || first=yes
+is_own moznods.service || first=yes
 for unit in "$here"/systemd/*; do
     sed 's|/usr/bin/moznods|/usr/local/bin/moznods|; /^Documentation=/d' "$unit" >"$units/.moznods-new"
     chmod 0644 "$units/.moznods-new"
