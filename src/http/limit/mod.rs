@@ -182,7 +182,7 @@ impl Limits {
             return Ok(());
         }
         rate.take(address, burst, Instant::now())
-            .map_err(|wait| self.refuse(what, wait))
+            .map_err(|full| self.refuse(what, full.wait))
     }
 
     /// Forgets those who have nothing left to wait for.
@@ -207,6 +207,13 @@ impl Limits {
     }
 }
 
+/// Nothing is left for now.
+struct Full {
+    wait: Duration,
+    /// It is the host that has taken it, and not others at its site.
+    is_host: bool,
+}
+
 /// For a host, and more for its site.
 struct ByAddress {
     hosts: Rate<IpAddr>,
@@ -221,11 +228,14 @@ impl ByAddress {
         }
     }
 
-    fn take(&self, address: IpAddr, burst: u32, now: Instant) -> Result<(), Duration> {
+    fn take(&self, address: IpAddr, burst: u32, now: Instant) -> Result<(), Full> {
         let (host, site) = (prefix(address, HOST), prefix(address, SITE));
-        self.hosts.take(&host, burst, now)?;
+        let full = |is_host| move |wait| Full { wait, is_host };
+        self.hosts.take(&host, burst, now).map_err(full(true))?;
         let of_site = self.sites.take(&site, of_site(burst), now);
-        of_site.inspect_err(|_| self.hosts.give_back(&host, burst))
+        of_site
+            .map_err(full(false))
+            .inspect_err(|_| self.hosts.give_back(&host, burst))
     }
 
     fn give_back(&self, address: IpAddr, burst: u32) {
@@ -287,7 +297,11 @@ pub mod tests {
             first: HOUR,
             longest: HOUR,
         };
-        Limits::new(rates(), RateLimited::default(), Abuse::new(rules))
+        Limits::new(
+            rates(),
+            RateLimited::default(),
+            Abuse::new(rules, Vec::new()),
+        )
     }
 
     pub fn address(text: &str) -> IpAddr {

@@ -79,9 +79,12 @@ impl Registering<'_> {
         self.code = true;
         ours.attempts
             .take(address, limits.rates().registrations, now)
-            .map_err(|wait| {
-                limits.abuse.flood(self.attempt);
-                limits.refuse(Limited::Registrations, wait)
+            .map_err(|full| {
+                match full.is_host {
+                    true => limits.abuse.flood(self.attempt),
+                    false => limits.abuse.turned_away(self.attempt, Why::TooOften),
+                }
+                limits.refuse(Limited::Registrations, full.wait)
             })
     }
 
@@ -145,7 +148,17 @@ mod tests {
             .unwrap()
             .right();
 
-        // A flood bans as well.
+        // A flood bans as well, and of a flood of its neighbours a host is not banned.
+        for n in 0..40 {
+            let neighbour = address(&format!("2001:db8:0:{}::1", n % 4));
+            limits.registration(neighbour).unwrap();
+        }
+        for _ in 0..20 {
+            assert!(matches!(
+                limits.registration(address("2001:db8:0:99::1")),
+                Err(ApiError::RateLimited(_))
+            ));
+        }
         let here = address("192.0.2.2");
         for _ in 0..10 {
             limits.registration(here).unwrap();

@@ -162,10 +162,10 @@ impl Trial<'_> {
     fn take_from_address(&mut self, now: Instant) -> ApiResult<()> {
         if self.limits.are_enabled() {
             let from = &self.limits.sign_ins.from;
-            from.take(self.address, self.burst, now).map_err(|wait| {
+            from.take(self.address, self.burst, now).map_err(|full| {
                 let attempt = self.attempt(self.here);
                 self.limits.abuse.turned_away(attempt, Why::TooOften);
-                self.limits.refuse(Limited::SignIns, wait)
+                self.limits.refuse(Limited::SignIns, full.wait)
             })?;
             self.from = true;
         }
