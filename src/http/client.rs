@@ -1,7 +1,7 @@
 //! What a request tells of who asks: address, language, and the URL by which he reached us. Proxies are believed
 //! only when the administrator names them.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -28,23 +28,39 @@ pub fn language(headers: &HeaderMap) -> Lang {
 /// Where the request comes from: the last hop that is not a trusted proxy.
 pub fn address(edge: &Edge, parts: &Parts) -> IpAddr {
     let mut address = peer(parts);
-    let hops: Vec<&str> = parts
-        .headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
-    for hop in hops.iter().rev() {
+    for hop in hops(parts).rev() {
         if !is_trusted(edge, address) {
             break;
         }
-        match hop.trim().parse::<IpAddr>() {
-            Ok(before) => address = before.to_canonical(),
-            Err(_) => break,
-        }
+        let Some(before) = hop_address(hop) else {
+            break;
+        };
+        address = before;
     }
     address
+}
+
+/// Whether the last on the way says whom it passes something on for.
+pub fn names_client(parts: &Parts) -> bool {
+    hops(parts).next_back().and_then(hop_address).is_some()
+}
+
+fn hops(parts: &Parts) -> impl DoubleEndedIterator<Item = &str> {
+    let values = parts.headers.get_all("x-forwarded-for").iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(','))
+}
+
+/// As proxies write it: some with the port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|hop| hop.strip_suffix(']'))
+        .unwrap_or(hop);
+    let with_port = || hop.parse::<SocketAddr>().map(|hop| hop.ip());
+    let address = bare.parse::<IpAddr>().or_else(|_| with_port());
+    Some(address.ok()?.to_canonical())
 }
 
 /// Whether the one who asks sits at this machine; a proxy here asks for others.

@@ -12,6 +12,7 @@ use super::{Edge, client};
 #[derive(Default)]
 pub(super) struct Hints {
     unnamed: AtomicBool,
+    client: AtomicBool,
     scheme: AtomicBool,
     host: AtomicBool,
 }
@@ -34,6 +35,13 @@ impl Hints {
         let Some(origin) = origin.and_then(|origin| origin.to_str().ok()) else {
             return;
         };
+        if !client::names_client(parts) && is_first(&self.client) {
+            tracing::warn!(
+                %proxy,
+                "the proxy does not say for whom it asks, so that all people seem to come from there and share what one may \
+                 do, and none is banned by address: have it send X-Forwarded-For"
+            );
+        }
         let by_https = origin.starts_with("https://");
         if !is_ours {
             if is_first(&self.host) {

@@ -18,6 +18,7 @@ fn said(server: &Server, what: &str) -> usize {
 
 const NOT_BELIEVED: &str = "a proxy on this machine that is not believed";
 const NO_HTTPS: &str = "does not say that people come by HTTPS";
+const NO_CLIENT: &str = "does not say for whom it asks";
 const NO_HOST: &str = "a page of another name than the proxy says";
 
 const FOR: (&str, &str) = ("X-Forwarded-For", "203.0.113.9");
@@ -41,14 +42,17 @@ async fn a_proxy_that_is_not_believed_is_said_once() {
 async fn what_a_proxy_leaves_out_is_said_once() {
     let server = Server::start(&["--behind-proxy"]);
     assert_eq!(browse(&server, PAGE, &[FOR, HTTPS, HOST]).await, None);
-    for hint in [NOT_BELIEVED, NO_HTTPS, NO_HOST] {
+    for hint in [NOT_BELIEVED, NO_CLIENT, NO_HTTPS, NO_HOST] {
         assert_eq!(said(&server, hint), 0, "{hint}");
     }
     for _ in 0..2 {
         assert_eq!(browse(&server, PAGE, &[FOR, HOST]).await, None);
         assert_eq!(browse(&server, PAGE, &[FOR, HTTPS]).await, Some(403));
+        let unknown = ("X-Forwarded-For", "unknown");
+        assert_eq!(browse(&server, PAGE, &[HOST, HTTPS]).await, None);
+        assert_eq!(browse(&server, PAGE, &[unknown, HOST, HTTPS]).await, None);
     }
-    for hint in [NO_HTTPS, NO_HOST] {
+    for hint in [NO_CLIENT, NO_HTTPS, NO_HOST] {
         assert_eq!(said(&server, hint), 1, "{hint}");
     }
 
