@@ -159,7 +159,7 @@ impl App {
         let files = Files::new(&config.data_dir);
         let link_secret = Secret::new(store.secret("link_secret", random_text::<32>()?).await?);
         wire::urls::set_up(&link_secret, config.public_url.as_deref());
-        let abuse = Abuse::new(config.limits.bans);
+        let abuse = Abuse::new(config.limits.bans, config.fronts().copied().collect());
         let metrics = Metrics::new(&abuse);
         metrics.users.set(metric(access.count()));
         let push_key = store.secret("push_key", Push::fresh_key()?).await?;

@@ -252,18 +252,19 @@ mod tests {
 
     #[test]
     fn a_credential_is_for_one_who_may_and_until_it_expires() {
+        let rules = BanRules {
+            enabled: false,
+            after: 0,
+            first: LOOK,
+            longest: LOOK,
+        };
         let users = RelayUsers {
             secret: Secret::new("north".to_owned()),
             access: Arc::new(UserAccess::new([(17, 0)])),
             others: Arc::default(),
             devices: Arc::default(),
             quotas: Arc::new(MonthQuotas::new(0, this_month(), &[])),
-            abuse: Abuse::new(BanRules {
-                enabled: false,
-                after: 0,
-                first: LOOK,
-                longest: LOOK,
-            }),
+            abuse: Abuse::new(rules, Vec::new()),
         };
         let ask = |username| {
             let claim = Claim {

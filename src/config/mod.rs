@@ -78,6 +78,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// The networks of all that may stand before this server, and pass on what others ask.
+    pub fn fronts(&self) -> impl Iterator<Item = &IpNet> {
+        let named = [
+            &self.http.trusted_proxies,
+            &self.http.proxy_protocol,
+            &self.turn.proxy_protocol,
+        ];
+        named.into_iter().flatten()
+    }
+
     /// `public_url` or, without it, the one by which who sits at this machine reaches the server at `listen`.
     pub fn url_at(&self, listen: SocketAddr) -> String {
         let (scheme, listen) = match &self.http.https {

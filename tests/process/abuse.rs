@@ -1,15 +1,15 @@
 //! Bans of whoever tries too often what he has no right to: who is banned, who is not though he is at the same place, and how
 //! a ban is seen and lifted.
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 
 use moznods_turn::wire::integrity::Key;
 use moznods_turn::wire::{Builder, Class, Message, Method as Stun, attr};
 use reqwest::Method;
 use serde_json::{Value, json};
-use webrtc_util::Conn;
 
-use crate::relay::{Credential, Relay, hears};
+use crate::relay::{Credential, Relay};
 use crate::relay_admin::{admin, printed};
 use crate::support::{PASSWORD, SOON, Server, User, answer, eventually, keys, text};
 
@@ -184,6 +184,35 @@ async fn who_goes_on_guessing_is_banned_and_who_has_been_there_is_not() {
 }
 
 #[tokio::test]
+async fn a_proxy_is_not_banned_for_what_others_do_behind_it() {
+    let server = Server::start(&[
+        "--limits-enabled=true",
+        "--limits-sign-in-per-minute=50",
+        "--limits-ban-after=5",
+        "--http-trusted-proxies=127.0.0.0/8,203.0.113.7",
+    ]);
+    let guess = async |from: &str| {
+        for n in 0..6 {
+            let (status, _) = log_in(&server, &format!("guess{n}"), "guess", from).await;
+            assert_eq!(status, 401, "{from}: {n}");
+        }
+        printed(&server, &["ban", "list"])
+    };
+    for from in ["unknown, 203.0.113.7", "unknown", ""] {
+        assert_eq!(guess(from).await, "", "{from}");
+    }
+    // Some proxies write down ports.
+    for (from, host) in [
+        ("198.51.100.7:50000, 203.0.113.7:443", "198.51.100.7"),
+        ("[2001:db8::1]:50000", "2001:db8::/64"),
+        ("[2001:db8:1::1]", "2001:db8:1::/64"),
+    ] {
+        let bans = guess(from).await;
+        assert!(bans.contains(host), "{from}: {bans}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_codes_and_floods_of_registrations_end_in_a_ban() {
     let server = Server::start(&[
         "--limits-enabled=true",
@@ -223,9 +252,42 @@ async fn wrong_codes_and_floods_of_registrations_end_in_a_ban() {
     );
 }
 
+enum Way {
+    Datagrams(UdpSocket),
+    Stream(TcpStream),
+}
+
+impl Way {
+    fn send(&mut self, message: &[u8]) {
+        match self {
+            Way::Datagrams(socket) => assert_eq!(socket.send(message).unwrap(), message.len()),
+            Way::Stream(stream) => stream.write_all(message).unwrap(),
+        }
+    }
+
+    fn receive(&mut self) -> Vec<u8> {
+        match self {
+            Way::Datagrams(socket) => {
+                let mut buffer = vec![0; 2048];
+                let length = socket.recv(&mut buffer).expect("an answer");
+                buffer.truncate(length);
+                buffer
+            }
+            Way::Stream(stream) => {
+                let mut message = vec![0; 20];
+                stream.read_exact(&mut message).expect("an answer");
+                let length = u16::from_be_bytes([message[2], message[3]]);
+                message.resize(20 + usize::from(length), 0);
+                stream.read_exact(&mut message[20..]).unwrap();
+                message
+            }
+        }
+    }
+}
+
 /// A client of the relay that shows what it is told to.
 pub struct Raw {
-    socket: UdpSocket,
+    way: Way,
     realm: String,
     nonce: Vec<u8>,
     asked: u8,
@@ -234,15 +296,24 @@ pub struct Raw {
 impl Raw {
     /// With a nonce of its own.
     pub fn open(relay: &Relay) -> Self {
-        Self::open_at(relay, "127.0.0.1")
-    }
-
-    fn open_at(relay: &Relay, address: &str) -> Self {
-        let socket = UdpSocket::bind((address, 0)).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(("127.0.0.1", relay.port)).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
+        Self::over(Way::Datagrams(socket))
+    }
+
+    /// As one of this address, by a balancer that the relay believes.
+    fn open_from(relay: &Relay, address: &str) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", relay.port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let port = stream.local_addr().unwrap().port();
+        write!(stream, "PROXY TCP4 {address} 192.0.2.1 {port} 3478\r\n").unwrap();
+        Self::over(Way::Stream(stream))
+    }
+
+    fn over(way: Way) -> Self {
         let mut raw = Raw {
-            socket,
+            way,
             realm: String::new(),
             nonce: Vec::new(),
             asked: 0,
@@ -267,17 +338,16 @@ impl Raw {
             message.attribute(attr::NONCE, &self.nonce);
             message.integrity(&Key::long_term(username, &self.realm, password));
         }
-        self.socket.send(&request).unwrap();
+        self.way.send(&request);
         // What comes behind it is answered after it.
         let fence = self.id();
         let mut request = Vec::new();
         Builder::new(&mut request, Stun::Binding, Class::Request, fence);
-        self.socket.send(&request).unwrap();
+        self.way.send(&request);
         let mut code = None;
         loop {
-            let mut buffer = [0; 2048];
-            let length = self.socket.recv(&mut buffer).expect("an answer");
-            let message = Message::parse(&buffer[..length]).unwrap();
+            let answer = self.way.receive();
+            let message = Message::parse(&answer).unwrap();
             if message.transaction_id() == fence {
                 return code;
             }
@@ -315,28 +385,26 @@ async fn add_device(root: &User<'_>, name: &str) -> Credential {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_at_the_relay_is_of_guesses_and_calls_go_on() {
-    let relay = Relay::start(&["--limits-enabled=true", "--limits-ban-after=8"]);
+    let relay = Relay::start(&[
+        "--limits-enabled=true",
+        "--limits-ban-after=8",
+        "--turn-proxy-protocol=127.0.0.1",
+    ]);
     let server = &relay.server;
-    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let ann = server.user("ann").await;
+    let anns = relay.credential(&ann).await;
+    let there = || Raw::open_from(&relay, ATTACKER);
     let root = admin(server).await;
     let (door, gate) = (
         add_device(&root, "door").await,
         add_device(&root, "gate").await,
     );
-    assert_eq!(Raw::open(&relay).allocate(Some(&door)), Some(0));
-    let (_ann, ann_end) = relay
-        .webrtc_rs(&relay.credential(&ann).await)
-        .await
-        .unwrap();
-    let bobs = relay.credential(&bob).await;
-    let (_bob, bob_end) = relay.webrtc_rs(&bobs).await.unwrap();
-    let (of_ann, of_bob) = (ann_end.local_addr().unwrap(), bob_end.local_addr().unwrap());
-    ann_end.send_to(b"may be lost", of_bob).await.unwrap();
-    let mut running = Raw::open(&relay);
-    assert_eq!(running.allocate(Some(&bobs)), Some(0));
+    assert_eq!(there().allocate(Some(&door)), Some(0));
+    let mut running = there();
+    assert_eq!(running.allocate(Some(&anns)), Some(0));
 
     // What has proven no address counts against none, as it may come from anywhere: such as with another's nonce.
-    let mut forged = Raw::open(&relay);
+    let mut forged = there();
     forged.nonce.clone_from(&running.nonce);
     for n in 0..30 {
         let nonce = running.nonce.clone();
@@ -346,39 +414,58 @@ async fn a_ban_at_the_relay_is_of_guesses_and_calls_go_on() {
     }
     assert_eq!(printed(server, &["ban", "list"]), "");
 
-    let mut raw = Raw::open(&relay);
+    // Nor against this machine, which may ask for everybody.
+    let mut front = Raw::open(&relay);
+    for n in 0..9 {
+        let guess = credential(&format!("guess{n}"), "guess");
+        assert_eq!(front.allocate(Some(&guess)), Some(401), "{n}");
+    }
+    assert_eq!(printed(server, &["ban", "list"]), "");
+
+    let mut raw = there();
     for n in 0..9 {
         let guess = credential(&format!("guess{n}"), "guess");
         assert_eq!(raw.allocate(Some(&guess)), Some(401), "{n}");
     }
     let line = printed(server, &["ban", "list"]);
-    assert!(
-        line.contains("turn") && line.contains("127.0.0.1"),
-        "{line}"
-    );
+    assert!(line.contains("turn") && line.contains(ATTACKER), "{line}");
     // Who guesses hears nothing any more, nor does a device that has never been here, though it is right.
     assert_eq!(raw.allocate(Some(&credential("guess", "guess"))), None);
     assert_eq!(raw.allocate(Some(&gate)), None);
     // What cannot be guessed is taken, and so is a device that has been here before. What runs goes on.
-    assert_eq!(
-        Raw::open(&relay).allocate(Some(&relay.credential(&ann).await)),
-        Some(0)
-    );
-    assert_eq!(Raw::open(&relay).allocate(Some(&door)), Some(0));
-    assert_eq!(running.ask(Stun::Refresh, Some(&bobs)), Some(0));
+    assert_eq!(there().allocate(Some(&anns)), Some(0));
+    assert_eq!(there().allocate(Some(&door)), Some(0));
+    assert_eq!(running.ask(Stun::Refresh, Some(&anns)), Some(0));
     // To have something that runs is no way to guess on.
     assert_eq!(
         running.ask(Stun::Refresh, Some(&credential("guess", "guess"))),
         None
     );
-    bob_end.send_to(b"still there", of_ann).await.unwrap();
-    hears(&ann_end, b"still there").await;
     let dropped = "moznods_turn_dropped_total{reason=\"banned\"}";
     assert_eq!(relay.metric(dropped).await, 3.0);
 
     let id = line.split_whitespace().next().unwrap();
     printed(server, &["ban", "lift", id]);
     assert_eq!(raw.allocate(Some(&gate)), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stranger_keeps_a_device_out() {
+    let relay = Relay::start(&[
+        "--limits-enabled=true",
+        "--limits-ban-after=3",
+        "--turn-proxy-protocol=127.0.0.1",
+    ]);
+    let door = add_device(&admin(&relay.server).await, "door").await;
+    let guess = credential("door", "guess");
+    for n in 0..20 {
+        let from = format!("203.0.113.{n}");
+        let told = Raw::open_from(&relay, &from).allocate(Some(&guess));
+        assert_eq!(told, Some(401), "{n}");
+    }
+    let home = "198.51.100.2";
+    assert_eq!(Raw::open_from(&relay, home).allocate(Some(&door)), Some(0));
+    assert_eq!(printed(&relay.server, &["ban", "list"]), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

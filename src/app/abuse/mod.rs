@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use moznods_storage::{AuditTarget, RelayOwner, UserId};
 use serde_json::json;
 
@@ -128,6 +129,8 @@ pub struct Attempt {
 /// One for the process; the edge, the relay and administrators share it.
 pub struct Abuse {
     rules: RwLock<BanRules>,
+    /// Proxies and balancers.
+    fronts: Vec<IpNet>,
     bans: Bans,
     by_address: Rate<(Door, IpAddr)>,
     by_account: Rate<Account>,
@@ -141,9 +144,11 @@ pub struct Abuse {
 }
 
 impl Abuse {
-    pub fn new(rules: BanRules) -> Arc<Self> {
+    /// `fronts` are those who pass on what others ask, and do not always say for whom.
+    pub fn new(rules: BanRules, fronts: Vec<IpNet>) -> Arc<Self> {
         Arc::new(Abuse {
             rules: RwLock::new(rules),
+            fronts,
             bans: Bans::default(),
             by_address: Rate::per(HOUR),
             by_account: Rate::per(DAY),
@@ -169,8 +174,8 @@ impl Abuse {
         if !self.rules().enabled {
             return None;
         }
-        let host = prefix(attempt.address, HOST);
-        let of_address = self.bans.left(attempt.door, Whom::Address(host), now);
+        let host = self.countable(attempt.address).map(Whom::Address);
+        let of_address = host.and_then(|host| self.bans.left(attempt.door, host, now));
         let account = attempt.account.map(Whom::Account);
         let of_account = account.and_then(|account| self.bans.left(attempt.door, account, now));
         of_address.max(of_account)
@@ -202,23 +207,26 @@ impl Abuse {
             return;
         }
         let door = attempt.door;
-        // A proxy that `http.trusted_proxies` does not name stands for everybody.
-        let is_anybodys = door != Door::Relay && attempt.address.is_loopback();
-        let host = prefix(attempt.address, HOST);
-        if !is_anybodys
-            && self
-                .by_address
-                .take(&(door, host), rules.after, now)
-                .is_err()
-        {
-            self.ban(door, Whom::Address(host), rules, now);
+        if let Some(host) = self.countable(attempt.address) {
+            let rate = &self.by_address;
+            if rate.take(&(door, host), rules.after, now).is_err() {
+                self.ban(door, Whom::Address(host), rules, now);
+            }
         }
         let of_account = rules.after.saturating_mul(ADDRESSES_OF_ACCOUNT);
-        if let Some(account) = attempt.account
+        // A device knows no other way in, and where it is at home is forgotten with each start: a stranger could keep it out.
+        if door != Door::Relay
+            && let Some(account) = attempt.account
             && self.by_account.take(&account, of_account, now).is_err()
         {
             self.ban(door, Whom::Account(account), rules, now);
         }
+    }
+
+    /// By what an address counts, unless it stands for everybody. So does what is on this machine, named or not.
+    fn countable(&self, address: IpAddr) -> Option<IpAddr> {
+        let is_front = self.fronts.iter().any(|net| net.contains(&address));
+        (!is_front && !address.is_loopback()).then(|| prefix(address, HOST))
     }
 
     fn ban(&self, door: Door, whom: Whom, rules: BanRules, now: Instant) {
@@ -243,7 +251,6 @@ impl Abuse {
             }
             Whom::Account(account) => {
                 self.by_account.forget(&account);
-                self.devices.forget_where(|(of, _)| *of == account);
             }
         }
         Some((door, whom))
@@ -343,7 +350,7 @@ mod tests {
 
     #[test]
     fn who_goes_on_is_banned_and_nobody_else() {
-        let abuse = Abuse::new(RULES);
+        let abuse = Abuse::new(RULES, Vec::new());
         let now = Instant::now();
         let bad = from("2001:db8:1::1", None);
         for _ in 0..5 {
@@ -376,7 +383,7 @@ mod tests {
 
     #[test]
     fn an_account_is_banned_by_what_comes_from_everywhere() {
-        let abuse = Abuse::new(RULES);
+        let abuse = Abuse::new(RULES, Vec::new());
         let alice = Some(Account::User(7));
         let attempt = |n: u8| from(&format!("192.0.2.{n}"), alice);
         for n in 0..=10 {
@@ -399,13 +406,43 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_the_server_is_never_banned_and_accounts_are() {
+        let nets = ["203.0.113.7/32", "2001:db8:1::7/128"];
+        let fronts = nets.map(|net| net.parse().unwrap()).to_vec();
+        let abuse = Abuse::new(RULES, fronts);
+        let now = Instant::now();
+        for front in ["203.0.113.7", "2001:db8:1::7", "127.0.0.1", "::1"] {
+            for door in Door::ALL {
+                let attempt = Attempt {
+                    door,
+                    ..from(front, None)
+                };
+                for _ in 0..20 {
+                    abuse.wrong(attempt, true);
+                }
+                assert_eq!(abuse.banned(attempt, now), None, "{front}");
+            }
+        }
+        // Nor by what a neighbour does.
+        for _ in 0..=5 {
+            abuse.wrong(from("2001:db8:1::8", None), true);
+        }
+        assert!(abuse.banned(from("2001:db8:1::8", None), now).is_some());
+        assert_eq!(abuse.banned(from("2001:db8:1::7", None), now), None);
+
+        let alice = from("203.0.113.7", Some(Account::User(1)));
+        for _ in 0..=10 {
+            abuse.wrong(alice, true);
+        }
+        assert!(abuse.banned(alice, now).is_some());
+    }
+
+    #[test]
     fn what_does_not_count_bans_nobody() {
-        let abuse = Abuse::new(RULES);
+        let abuse = Abuse::new(RULES, Vec::new());
         let office = from("192.0.2.1", Some(Account::User(1)));
-        let proxy = from("127.0.0.1", None);
         for _ in 0..100 {
             abuse.wrong(office, false);
-            abuse.wrong(proxy, true);
             abuse.turned_away(office, Why::TooOften);
         }
         abuse.change(BanRules { after: 0, ..RULES });
@@ -424,7 +461,7 @@ mod tests {
 
     #[test]
     fn limits_switched_off_hold_back_nobody_who_was_banned() {
-        let abuse = Abuse::new(RULES);
+        let abuse = Abuse::new(RULES, Vec::new());
         let bad = from("192.0.2.1", None);
         for _ in 0..=5 {
             abuse.flood(bad);

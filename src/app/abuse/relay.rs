@@ -85,12 +85,13 @@ mod tests {
     use crate::config::BanRules;
 
     fn abuse() -> std::sync::Arc<Abuse> {
-        Abuse::new(BanRules {
+        let rules = BanRules {
             enabled: true,
             after: 20,
             first: Duration::from_secs(900),
             longest: Duration::from_secs(3600),
-        })
+        };
+        Abuse::new(rules, Vec::new())
     }
 
     fn address(text: &str) -> IpAddr {
@@ -114,6 +115,18 @@ mod tests {
         }
         abuse.right_at_relay(1, here, now);
         assert!(abuse.may_try_at_relay(Account::Device(1), here, now));
+    }
+
+    #[test]
+    fn nobody_can_keep_a_device_out() {
+        let abuse = abuse();
+        let now = Instant::now();
+        let account = Account::Device(1);
+        for n in 0..200 {
+            let elsewhere = address(&format!("198.51.100.{n}"));
+            assert!(abuse.wrong_at_relay(Some(account), elsewhere, true, now));
+        }
+        assert!(abuse.may_try_at_relay(account, address("192.0.2.1"), now));
     }
 
     #[test]
