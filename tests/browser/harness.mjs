@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -112,6 +112,8 @@ export class Server {
     const server = new Server();
     server.settings = settings;
     server.dataDir = await mkdtemp(join(tmpdir(), "moznods-browser-"));
+    // Read rather than that of a server which this machine runs.
+    await writeFile(join(server.dataDir, "moznods.toml"), "");
     server.httpPort = await freePort();
     server.turnPort = await freePort();
     server.origin = `http://127.0.0.1:${server.httpPort}`;
@@ -141,7 +143,6 @@ export class Server {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !name.startsWith("MOZNODS_")),
     );
-    env.MOZNODS_CONFIG = "/dev/null";
     this.process = spawn(binary, ["serve", ...flags], {
       stdio: ["ignore", "pipe", "pipe"],
       cwd: this.dataDir,
