@@ -253,43 +253,6 @@ impl Connections {
                 };
                 self.send(connection, &frame, form, wake);
             }
-            Event::Entered { room, user } => {
-                for id in self.of_user(user) {
-                    let Some(entry) = self.entries.get_mut(&id) else {
-                        continue;
-                    };
-                    if let Listening::Everything(rooms) = &mut entry.listening {
-                        if let Some(left) = &mut rooms.left {
-                            left.remove(&room);
-                        }
-                        if rooms.followed.insert(room) {
-                            hear(&mut self.by_scope, id, entry, Scope::Chat(room));
-                        }
-                    }
-                }
-            }
-            Event::Left { room, user } => {
-                for id in self.of_user(user) {
-                    let Some(entry) = self.entries.get_mut(&id) else {
-                        continue;
-                    };
-                    match &mut entry.listening {
-                        Listening::To(scope) if scope.room() == Some(room) => {
-                            self.close(id, CloseReason::NoRight, wake);
-                        }
-                        Listening::To(_) => {}
-                        Listening::Everything(rooms) => {
-                            rooms.followed.remove(&room);
-                            rooms.calls.retain(|other| *other != room);
-                            if let Some(left) = &mut rooms.left {
-                                left.insert(room);
-                            }
-                            self.unhear(id, Scope::Chat(room));
-                            self.unhear(id, Scope::Call(room));
-                        }
-                    }
-                }
-            }
             Event::Close { whom, reason } => {
                 let ids: Vec<ConnectionId> = match whom {
                     Whom::All => self.entries.keys().copied().collect(),
@@ -304,6 +267,47 @@ impl Connections {
                 };
                 for id in ids {
                     self.close(id, reason, wake);
+                }
+            }
+        }
+    }
+
+    /// The user takes part in the room from now on.
+    pub fn enter(&mut self, room: RoomId, user: UserId) {
+        for id in self.of_user(user) {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            if let Listening::Everything(rooms) = &mut entry.listening {
+                if let Some(left) = &mut rooms.left {
+                    left.remove(&room);
+                }
+                if rooms.followed.insert(room) {
+                    hear(&mut self.by_scope, id, entry, Scope::Chat(room));
+                }
+            }
+        }
+    }
+
+    /// The user takes part in the room no more.
+    pub fn leave(&mut self, room: RoomId, user: UserId, wake: &mut Vec<Waker>) {
+        for id in self.of_user(user) {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            match &mut entry.listening {
+                Listening::To(scope) if scope.room() == Some(room) => {
+                    self.close(id, CloseReason::NoRight, wake);
+                }
+                Listening::To(_) => {}
+                Listening::Everything(rooms) => {
+                    rooms.followed.remove(&room);
+                    rooms.calls.retain(|other| *other != room);
+                    if let Some(left) = &mut rooms.left {
+                        left.insert(room);
+                    }
+                    self.unhear(id, Scope::Chat(room));
+                    self.unhear(id, Scope::Call(room));
                 }
             }
         }

@@ -1,23 +1,25 @@
 //! The hub: connections come and go, frames find their listeners, calls keep their state.
 //!
-//! Lock order: calls, then connections or presence. What a change of a call sends is published under the lock of the calls,
+//! Lock order: calls, then connections or presence. What a change of a call sends is sent under the lock of the calls,
 //! so that nobody sees two states in the wrong order.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::bus::{Bus, Event};
+use crate::bus::{Bus, Event, Heard, Message};
 use crate::calls::{Calls, Joined};
 use crate::connections::{Connections, Entry, Listening, Rooms};
 use crate::mailbox::Mailbox;
 use crate::presence::Presence;
 use crate::{
     CallMember, CallPresence, CallState, CloseReason, Connection, ConnectionId, Frame, Identity,
-    MemberState, PresenceChanges, RoomId, Scope, SignalError, UserId, Whom,
+    MemberState, NodeId, PresenceChanges, RoomId, Scope, SignalError, UserId, Whom,
 };
 
 /// How what happens in a call is written; the hub itself knows no format.
@@ -27,6 +29,18 @@ pub trait CallFrames: Send + Sync + 'static {
     fn call_state(&self, room: RoomId, state: &CallState) -> Frame;
 }
 
+/// What the programs at other nodes have to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// Of each node in the order in which it was published.
+    Said { from: NodeId, bytes: Bytes },
+    /// Another node, as it is new or has lost some, does not know what was published so far: what still holds is to be
+    /// published again.
+    Asked,
+    /// The node is no more: what it has said of itself holds no longer. It may come back, and says all again.
+    Gone(NodeId),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this user has too many connections")]
 pub struct TooManyConnections;
@@ -34,7 +48,7 @@ pub struct TooManyConnections;
 pub struct Hub {
     bus: Arc<dyn Bus>,
     frames: Box<dyn CallFrames>,
-    connections: Arc<Mutex<Connections>>,
+    connections: Mutex<Connections>,
     calls: Mutex<Calls>,
     /// Rooms in whose call somebody became active or ceased to be.
     changed_calls: Mutex<BTreeSet<RoomId>>,
@@ -42,6 +56,7 @@ pub struct Hub {
     presence: Mutex<Presence>,
     presence_changed: Notify,
     next_id: AtomicU64,
+    news: OnceLock<Box<dyn Fn(News) + Send + Sync>>,
 }
 
 impl fmt::Debug for Hub {
@@ -52,26 +67,72 @@ impl fmt::Debug for Hub {
 
 impl Hub {
     pub fn new(bus: Arc<dyn Bus>, frames: Box<dyn CallFrames>) -> Arc<Self> {
-        let connections = Arc::new(Mutex::new(Connections::default()));
-        let listening = Arc::clone(&connections);
-        bus.attach(Box::new(move |event| {
-            let mut wake = Vec::new();
-            lock(&listening).act(event, &mut wake);
-            for waker in wake {
-                waker.wake();
-            }
-        }));
-        Arc::new(Hub {
+        let hub = Arc::new(Hub {
             bus,
             frames,
-            connections,
+            connections: Mutex::default(),
             calls: Mutex::default(),
             changed_calls: Mutex::default(),
             call_changed: Notify::new(),
             presence: Mutex::default(),
             presence_changed: Notify::new(),
             next_id: AtomicU64::new(1),
-        })
+            news: OnceLock::new(),
+        });
+        let hearing = Arc::downgrade(&hub);
+        hub.bus.attach(Box::new(move |heard| {
+            if let Some(hub) = hearing.upgrade() {
+                hub.hear(heard);
+            }
+        }));
+        hub
+    }
+
+    /// This node, as others know it.
+    pub fn node(&self) -> NodeId {
+        self.bus.node()
+    }
+
+    /// Tells the program at all other nodes something; where there is none, nobody.
+    pub fn publish_news(&self, news: Bytes) {
+        self.bus.publish(Message::News(news));
+    }
+
+    /// To be called once, before other nodes can be heard of. The listener is quick, and publishes what it likes.
+    pub fn listen_to_news(&self, listener: impl Fn(News) + Send + Sync + 'static) {
+        // There is but one.
+        let _ = self.news.set(Box::new(listener));
+    }
+
+    fn hear(&self, heard: Heard) {
+        let news = match heard {
+            Heard::Said {
+                message: Message::Event(event),
+                ..
+            } => return self.act(event),
+            Heard::Said {
+                from,
+                message: Message::News(bytes),
+            } => News::Said { from, bytes },
+            Heard::Asked => News::Asked,
+            Heard::Gone(node) => News::Gone(node),
+        };
+        if let Some(listener) = self.news.get() {
+            listener(news);
+        }
+    }
+
+    /// At this node.
+    fn act(&self, event: Event) {
+        let mut wake = Vec::new();
+        lock(&self.connections).act(event, &mut wake);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// At all.
+    fn act_everywhere(&self, event: Event) {
+        self.bus.publish(Message::Event(event.clone()));
+        self.act(event);
     }
 
     /// From now on frames for `scope` are queued. The caller checks the right to listen *after* this, and drops
@@ -121,46 +182,65 @@ impl Hub {
         ))
     }
 
+    /// To the listeners at this node: other nodes send what they know of by themselves.
     pub fn send_to_scope(&self, scope: Scope, frame: impl Into<Arc<Frame>>) {
-        self.bus.publish(Event::ToScope {
+        self.act(Event::ToScope {
             scope,
             except: None,
             frame: frame.into(),
         });
     }
 
-    /// As [`Self::send_to_scope`], but for the connections of one user.
+    /// To the listeners at all nodes, but for the connections of one user.
     pub fn send_to_others(&self, scope: Scope, except: UserId, frame: impl Into<Arc<Frame>>) {
-        self.bus.publish(Event::ToScope {
+        self.act_everywhere(Event::ToScope {
             scope,
             except: Some(except),
             frame: frame.into(),
         });
     }
 
-    /// To the notifications of these users.
+    /// To the notifications of these users at this node.
     pub fn notify(&self, users: impl Into<Arc<[UserId]>>, frame: impl Into<Arc<Frame>>) {
-        self.bus.publish(Event::ToUsers {
+        self.act(Event::ToUsers {
             users: users.into(),
             frame: frame.into(),
         });
     }
 
-    /// To the connections of these users that listen to everything.
+    /// To the notifications of these users at all nodes.
+    pub fn notify_everywhere(&self, users: impl Into<Arc<[UserId]>>, frame: impl Into<Arc<Frame>>) {
+        self.act_everywhere(Event::ToUsers {
+            users: users.into(),
+            frame: frame.into(),
+        });
+    }
+
+    /// To the connections of these users that listen to everything, at this node.
     pub fn notify_wide(&self, users: impl Into<Arc<[UserId]>>, frame: impl Into<Arc<Frame>>) {
-        self.bus.publish(Event::ToWide {
+        self.act(Event::ToWide {
             users: users.into(),
             frame: frame.into(),
         });
     }
 
+    /// Connections at this node.
     pub fn close(&self, whom: Whom, reason: CloseReason) {
-        self.bus.publish(Event::Close { whom, reason });
+        self.act(Event::Close { whom, reason });
     }
 
-    /// The user takes part in the room: connections that listen to everything of his hear it from now on.
+    /// Connections of a sign-in that is no more, at all nodes.
+    pub fn close_sign_in(&self, key: [u8; 32]) {
+        self.act_everywhere(Event::Close {
+            whom: Whom::SignIn(key),
+            reason: CloseReason::SignedOut,
+        });
+    }
+
+    /// The user takes part in the room: connections that listen to everything of his hear it from now on. To be called at
+    /// each node, as is [`Self::left`].
     pub fn entered(&self, room: RoomId, user: UserId) {
-        self.bus.publish(Event::Entered { room, user });
+        lock(&self.connections).enter(room, user);
         if lock(&self.presence).enters(room, user) {
             self.presence_changed.notify_one();
         }
@@ -170,7 +250,9 @@ impl Hub {
     /// of it, and he is out of its call.
     pub fn left(&self, room: RoomId, user: UserId) {
         let mut calls = lock(&self.calls);
-        self.bus.publish(Event::Left { room, user });
+        let mut wake = Vec::new();
+        lock(&self.connections).leave(room, user, &mut wake);
+        wake.into_iter().for_each(Waker::wake);
         lock(&self.presence).leaves(room, user);
         let before = calls.leave_with_all(room, user);
         self.tell_of_leaving(room, user, before, &calls);
@@ -270,10 +352,17 @@ impl Hub {
         self.send_to_scope(Scope::Call(room), frame);
     }
 
+    fn tell_others_of_call(&self, room: RoomId, user: UserId, frame: Frame) {
+        self.act(Event::ToScope {
+            scope: Scope::Call(room),
+            except: Some(user),
+            frame: frame.into(),
+        });
+    }
+
     fn tell_of_leaving(&self, room: RoomId, user: UserId, before: CallPresence, calls: &Calls) {
         if before == CallPresence::In(MemberState::Active) {
-            let frame = self.frames.user_left(room, user);
-            self.send_to_others(Scope::Call(room), user, frame);
+            self.tell_others_of_call(room, user, self.frames.user_left(room, user));
             self.call_has_changed(room);
         }
         if before != CallPresence::Out {
@@ -298,7 +387,7 @@ impl Hub {
     }
 
     pub(crate) fn send_to(&self, connection: ConnectionId, frame: Frame) {
-        self.bus.publish(Event::ToConnection {
+        self.act(Event::ToConnection {
             connection,
             frame: frame.into(),
         });
@@ -334,7 +423,7 @@ impl Hub {
         }
         let joined = calls.join(room, id, identity);
         let is_new = !matches!(joined, Joined::Already);
-        let others = |frame| self.send_to_others(Scope::Call(room), *user_id, frame);
+        let others = |frame| self.tell_others_of_call(room, *user_id, frame);
         if let Joined::TookOverFrom { connection, frame } = joined {
             self.send_to(connection, frame);
             // The others' peer connections lead to the old one.

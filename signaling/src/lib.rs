@@ -19,11 +19,12 @@ mod hub;
 mod mailbox;
 mod presence;
 
+pub use bus::NodeId;
 pub use calls::{CallMember, CallPresence, CallState, MemberState, SignalError};
 pub use connection::{Connection, Identity};
 pub use connections::{CloseReason, MAX_CONNECTIONS_PER_USER, Whom};
 pub use frame::{Form, Frame, Queued};
-pub use hub::{CallFrames, Hub, TooManyConnections};
+pub use hub::{CallFrames, Hub, News, TooManyConnections};
 pub use presence::Changes as PresenceChanges;
 
 pub type UserId = i64;

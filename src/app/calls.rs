@@ -29,7 +29,7 @@ impl App {
         }
         told.push(user.id);
         let declined = wire::call_declined(room, user.id, &user.username);
-        self.hub.notify(told, declined.anywhere());
+        self.hub.notify_everywhere(told, declined.anywhere());
         Ok(())
     }
 

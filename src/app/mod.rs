@@ -27,6 +27,7 @@ mod metrics_process;
 mod moderation;
 mod month_quotas;
 mod names;
+mod nodes;
 mod passwords;
 mod pins;
 mod presence;
@@ -196,6 +197,7 @@ impl App {
             settings: Mutex::default(),
             using: tokio::sync::Mutex::default(),
         });
+        app.listen_to_nodes();
         app.count_push_subscriptions().await?;
         Ok(app)
     }

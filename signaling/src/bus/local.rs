@@ -1,30 +1,16 @@
-//! The bus of a single process: whoever publishes calls the listener.
+//! The bus of a server that has no other nodes: there is nobody to tell.
 
-use std::fmt;
-use std::sync::OnceLock;
+use super::{Bus, Listener, Message, NodeId};
 
-use super::{Bus, Event};
-
-#[derive(Default)]
-pub struct LocalBus {
-    listener: OnceLock<Box<dyn Fn(Event) + Send + Sync>>,
-}
-
-impl fmt::Debug for LocalBus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalBus").finish_non_exhaustive()
-    }
-}
+#[derive(Debug, Default)]
+pub struct LocalBus(());
 
 impl Bus for LocalBus {
-    fn publish(&self, event: Event) {
-        if let Some(listener) = self.listener.get() {
-            listener(event);
-        }
+    fn node(&self) -> NodeId {
+        0
     }
 
-    fn attach(&self, listener: Box<dyn Fn(Event) + Send + Sync>) {
-        // A second hub on a local bus would have nobody to hear from.
-        let _ = self.listener.set(listener);
-    }
+    fn publish(&self, _: Message) {}
+
+    fn attach(&self, _: Listener) {}
 }

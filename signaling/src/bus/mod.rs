@@ -1,14 +1,22 @@
-//! What carries events to every hub that must hear them.
+//! What carries to the hubs of other nodes what they must know.
+//!
+//! A node is one process of a server. Each is right about its own connections, acts upon what happens here at once, and tells
+//! the others, so that it needs none of them to go on. What follows from the event log is never told: every node reads that.
 
 mod local;
 
 use std::sync::Arc;
 
-use crate::{CloseReason, ConnectionId, Frame, RoomId, Scope, UserId, Whom};
+use bytes::Bytes;
+
+use crate::{CloseReason, ConnectionId, Frame, Scope, UserId, Whom};
 
 pub use local::LocalBus;
 
-/// Something that hubs act upon.
+/// A node while it runs; drawn at random for each start, 0 where there is but one.
+pub type NodeId = u64;
+
+/// Something that the connections of a hub are to be told, or closed for.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// To all that listen to `scope`, but for the connections of `except`.
@@ -31,25 +39,39 @@ pub enum Event {
         connection: ConnectionId,
         frame: Arc<Frame>,
     },
-    /// The user takes part in the room from now on.
-    Entered {
-        room: RoomId,
-        user: UserId,
-    },
-    /// The user takes part in the room no more.
-    Left {
-        room: RoomId,
-        user: UserId,
-    },
     Close {
         whom: Whom,
         reason: CloseReason,
     },
 }
 
-/// Carries each published event to all listeners, in the order of publishing.
+/// What a hub tells all others.
+#[derive(Debug, Clone)]
+pub enum Message {
+    Event(Event),
+    /// What the program has to say; the hub does not know what.
+    News(Bytes),
+}
+
+/// What a hub is told by the bus.
+#[derive(Debug)]
+pub enum Heard {
+    /// Of each node in the order in which it was said.
+    Said { from: NodeId, message: Message },
+    /// Another node may not know what was said so far: what still holds is to be said again.
+    Asked,
+    /// A node is no more, and nothing of it holds.
+    Gone(NodeId),
+}
+
+pub type Listener = Box<dyn Fn(Heard) + Send + Sync>;
+
 pub trait Bus: Send + Sync + 'static {
-    fn publish(&self, event: Event);
-    /// Called once by each hub, before anything is published.
-    fn attach(&self, listener: Box<dyn Fn(Event) + Send + Sync>);
+    /// This one.
+    fn node(&self) -> NodeId;
+    /// To all other nodes, in the order of publishing. Does not block, and what cannot be sent is dropped: whoever missed
+    /// something asks.
+    fn publish(&self, message: Message);
+    /// Called once by each hub, before anything is published. The listener is quick.
+    fn attach(&self, listener: Listener);
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moznods_storage::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Account, DAY, Door};
 use crate::app::now as clock;
@@ -17,7 +18,7 @@ const MANY: usize = 4096;
 const REMEMBERED: Duration = DAY;
 
 /// Whom a ban is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Whom {
     /// A prefix of [`HOST`](super::HOST).
     Address(IpAddr),
@@ -112,15 +113,10 @@ impl Bans {
         seen
     }
 
-    /// Ends one that is in force; the next one is as if it had never been.
-    pub fn lift(&self, id: u64, now: Instant) -> Option<(Door, Whom)> {
-        let all = &mut self.table().all;
-        let found = all
-            .iter()
-            .find(|(_, entry)| entry.id == id && entry.until > now);
-        let key = found.map(|(key, _)| *key)?;
-        all.remove(&key);
-        Some(key)
+    /// Ends one, if it is in force; the next one is as if it had never been.
+    pub fn lift(&self, door: Door, whom: Whom, now: Instant) -> bool {
+        let ended = self.table().all.remove(&(door, whom));
+        ended.is_some_and(|ended| ended.until > now)
     }
 
     pub fn sweep(&self, now: Instant) {

@@ -16,15 +16,17 @@ mod relay;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use moznods_storage::{AuditTarget, RelayOwner, UserId};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::audit::{Action, Actor};
 use super::metrics::AbuseFigures;
+use super::nodes;
 use super::{App, Refusal, Result};
 use crate::config::BanRules;
 use bans::Bans;
@@ -43,7 +45,7 @@ pub const HOST: (u8, u8) = (32, 64);
 const ADDRESSES_OF_ACCOUNT: u32 = 2;
 
 /// What somebody wants to be let in by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Door {
     SignIn,
     Registration,
@@ -64,7 +66,7 @@ impl Door {
 }
 
 /// Whom somebody says that he is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Account {
     User(UserId),
     /// Of the relay.
@@ -126,6 +128,13 @@ pub struct Attempt {
     pub account: Option<Account>,
 }
 
+/// What nodes tell each other.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Word {
+    /// An administrator has ended this ban.
+    Lifted(Door, Whom),
+}
+
 /// One for the process; the edge, the relay and administrators share it.
 pub struct Abuse {
     rules: RwLock<BanRules>,
@@ -139,6 +148,7 @@ pub struct Abuse {
     /// Where devices have been since the start.
     homes: Known,
     hasher: RandomState,
+    on_lift: OnceLock<Box<dyn Fn(Door, Whom) + Send + Sync>>,
     lines: Lines,
     pub figures: AbuseFigures,
 }
@@ -155,6 +165,7 @@ impl Abuse {
             devices: Guesses::after(relay::FREE),
             homes: Known::default(),
             hasher: RandomState::new(),
+            on_lift: OnceLock::new(),
             lines: Lines::default(),
             figures: AbuseFigures::new(),
         })
@@ -242,8 +253,8 @@ impl Abuse {
     }
 
     /// Ends a ban, and forgets what has led to it.
-    fn lift(&self, id: u64) -> Option<(Door, Whom)> {
-        let (door, whom) = self.bans.lift(id, Instant::now())?;
+    fn lift(&self, door: Door, whom: Whom) -> bool {
+        let was_there = self.bans.lift(door, whom, Instant::now());
         match whom {
             Whom::Address(host) => {
                 self.by_address.forget(&(door, host));
@@ -253,7 +264,24 @@ impl Abuse {
                 self.by_account.forget(&account);
             }
         }
-        Some((door, whom))
+        if let Some(on_lift) = self.on_lift.get() {
+            on_lift(door, whom);
+        }
+        was_there
+    }
+
+    /// The edge forgets as well what has led to a ban. There is one edge.
+    pub fn on_lift(&self, edge: impl Fn(Door, Whom) + Send + Sync + 'static) {
+        let _ = self.on_lift.set(Box::new(edge));
+    }
+
+    /// Another node says so.
+    pub fn hear(&self, word: Word) {
+        match word {
+            Word::Lifted(door, whom) => {
+                self.lift(door, whom);
+            }
+        }
     }
 
     /// To be called now and then: forgets what has no meaning any more.
@@ -288,8 +316,8 @@ impl App {
         Ok(seen.collect())
     }
 
-    /// Ends a ban; for whom it was.
-    pub async fn lift_abuse_ban(&self, by: Actor<'_>, id: u64) -> Result<(Door, Whom)> {
+    /// Ends a ban, at all nodes.
+    pub async fn lift_abuse_ban(&self, by: Actor<'_>, id: u64) -> Result<()> {
         let all = self.abuse_bans().await?;
         let found = all.iter().find(|seen| seen.ban.id == id);
         let BanSeen { ban, account } = found.ok_or(Refusal::NotFound)?;
@@ -303,7 +331,11 @@ impl App {
         let details = json!({"what": ban.door.word(), "times": ban.times});
         self.note(by, Action::BanLift, AuditTarget::Ban(name), details)
             .await?;
-        Ok(self.abuse.lift(id).ok_or(Refusal::NotFound)?)
+        if !self.abuse.lift(ban.door, ban.whom) {
+            return Err(Refusal::NotFound.into());
+        }
+        self.tell_nodes(&nodes::Word::Abuse(Word::Lifted(ban.door, ban.whom)));
+        Ok(())
     }
 }
 
@@ -372,7 +404,8 @@ mod tests {
         assert_eq!(all[0].whom, Whom::Address("2001:db8:1::".parse().unwrap()));
 
         // Lifted, it begins from nothing.
-        assert!(abuse.lift(all[0].id).is_some() && abuse.lift(all[0].id).is_none());
+        let lift = || abuse.lift(all[0].door, all[0].whom);
+        assert!(lift() && !lift());
         for _ in 0..5 {
             abuse.wrong(bad, true);
         }

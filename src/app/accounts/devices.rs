@@ -1,6 +1,5 @@
 //! Devices: the sign-ins of a user, as he sees them.
 
-use moznods_signaling::{CloseReason, Whom};
 use moznods_storage::{SignIn, SignInId, UserId};
 
 use crate::app::{App, Error, Problem, Result, limits, names};
@@ -22,8 +21,7 @@ impl App {
     /// Ends the sign-in and the sockets it has opened.
     pub async fn end_device(&self, user: UserId, id: SignInId) -> Result<()> {
         let token = self.store.remove_sign_in(user, id).await?;
-        self.hub
-            .close(Whom::SignIn(token.0), CloseReason::SignedOut);
+        self.hub.close_sign_in(token.0);
         self.count_push_subscriptions().await
     }
 }

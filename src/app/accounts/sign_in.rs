@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use moznods_signaling::{CloseReason, Whom};
 use moznods_storage::{
     AuditTarget, NewSignIn, StorageError, Store, TokenHash, User, UserId, UserKey,
 };
@@ -99,8 +98,7 @@ impl App {
         match added {
             Ok(ended) => {
                 for token in ended {
-                    self.hub
-                        .close(Whom::SignIn(token.0), CloseReason::SignedOut);
+                    self.hub.close_sign_in(token.0);
                 }
                 Ok(Login { token, user })
             }
@@ -170,8 +168,7 @@ impl App {
     /// Ends one sign-in and the sockets it has opened.
     pub async fn log_out(&self, sign_in: TokenHash) -> Result<()> {
         self.store.remove_token(sign_in).await?;
-        self.hub
-            .close(Whom::SignIn(sign_in.0), CloseReason::SignedOut);
+        self.hub.close_sign_in(sign_in.0);
         self.count_push_subscriptions().await
     }
 

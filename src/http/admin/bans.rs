@@ -32,10 +32,7 @@ pub async fn list(edge: State, _: Admin) -> ApiResult<Response> {
 ))]
 pub async fn lift(edge: State, by: Admin, Id(id): Id) -> ApiResult<StatusCode> {
     // No ban has a number that is too large for it.
-    let (door, whom) = edge
-        .app
-        .lift_abuse_ban(by.actor(), id.cast_unsigned())
-        .await?;
-    edge.limits.forgive(door, whom);
+    let lifting = edge.app.lift_abuse_ban(by.actor(), id.cast_unsigned());
+    lifting.await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -50,10 +50,10 @@ pub struct Limits {
 impl Limits {
     /// What is refused is counted in `refused`; what is wrong, by `abuse`.
     pub fn new(rates: Rates, refused: RateLimited, abuse: Arc<Abuse>) -> Arc<Self> {
-        Arc::new(Limits {
+        let limits = Arc::new(Limits {
             rates: RwLock::new(rates),
             refused,
-            abuse,
+            abuse: Arc::clone(&abuse),
             sign_ins: SignIns::default(),
             registrations: Registrations::default(),
             strangers: ByAddress::per(MINUTE),
@@ -64,7 +64,14 @@ impl Limits {
             frames: Rate::per(MINUTE),
             signals: Rate::per(MINUTE),
             hooks: Rate::per(MINUTE),
-        })
+        });
+        let forgiving = Arc::downgrade(&limits);
+        abuse.on_lift(move |door, whom| {
+            if let Some(limits) = forgiving.upgrade() {
+                limits.forgive(door, whom);
+            }
+        });
+        limits
     }
 
     /// Other rates hold from now on; what has been taken before stays taken.
@@ -149,7 +156,7 @@ impl Limits {
     }
 
     /// Whoever was banned has nothing to wait for.
-    pub fn forgive(&self, door: Door, whom: Whom) {
+    fn forgive(&self, door: Door, whom: Whom) {
         match door {
             Door::SignIn => self.sign_ins.forgive(whom),
             Door::Registration => self.registrations.forgive(whom),
