@@ -376,8 +376,9 @@ impl Client {
         &self.link
     }
 
-    pub(crate) fn link_mut(&mut self) -> &mut Link {
-        &mut self.link
+    /// What is left of it when nothing more is to be asked for: the way to the server.
+    pub fn into_link(self) -> Link {
+        self.link
     }
 
     /// Lets what these peers' addresses send pass (RFC 8656 §10).

@@ -360,6 +360,7 @@ mod tests {
             sinks,
             length: arriving,
             window: 30,
+            dropped: false,
             pause: Duration::ZERO,
         };
         let short = Duration::from_millis(20);

@@ -8,6 +8,7 @@ mod forward;
 mod plot;
 mod report;
 mod servers;
+mod stream_forward;
 mod websocket;
 
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ enum Hidden {
     /// Be a forwarder, for the harness
     #[command(hide = true)]
     Forward(forward::Forwarder),
+    /// Be a forwarder of streams, for the harness
+    #[command(hide = true)]
+    ForwardStreams(stream_forward::StreamForwarder),
     /// Be a bare broadcaster, for the harness
     #[command(hide = true)]
     Broadcast,
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), BenchError> {
     match cli.command {
         Some(Hidden::Forward(forwarder)) => return Ok(forwarder.run()?),
+        Some(Hidden::ForwardStreams(forwarder)) => return Ok(forwarder.run()?),
         Some(Hidden::Broadcast) => return Ok(floors::broadcast()?),
         Some(Hidden::Insert(inserter)) => return inserter.run(),
         None => {}

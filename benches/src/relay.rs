@@ -225,6 +225,7 @@ fn through(target: &Target, clients: &mut [Client]) -> Result<Capacity, MeasureE
                     0
                 },
             window: WINDOW,
+            dropped: false,
             pause: Duration::ZERO,
         })
     };

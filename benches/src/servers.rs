@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
 use crate::forward::{Destinations, Forwarder, Listening};
+use crate::stream_forward::StreamForwarder;
 
 /// Servers, clients and peers each have an address of their own, so that they do not take each other's ports.
 pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
@@ -418,8 +419,23 @@ pub struct Floor {
 
 impl Floor {
     pub fn start(what: Forwarder, destinations: &Destinations) -> Result<Self, BenchError> {
+        Self::start_as("forward", what.arguments(), destinations)
+    }
+
+    pub fn start_of_streams(
+        what: StreamForwarder,
+        destinations: &Destinations,
+    ) -> Result<Self, BenchError> {
+        Self::start_as("forward-streams", what.arguments(), destinations)
+    }
+
+    fn start_as(
+        name: &str,
+        arguments: Vec<String>,
+        destinations: &Destinations,
+    ) -> Result<Self, BenchError> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("forward").args(what.arguments());
+        command.arg(name).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut command, &[SERVER_CORE], None)?;
         // Kept open: the forwarder ends when it is closed.

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
+use crate::client::Link;
 use crate::load::{Delivered, LOST_AFTER, LOST_AT_LAST, Packet, is_passing};
 use crate::sys::{Outgoing, Receiver, Sender};
 
@@ -35,7 +35,7 @@ pub enum Way {
 /// Packets between streams and datagrams.
 #[derive(Debug)]
 pub struct StreamFlow {
-    clients: Vec<Client>,
+    clients: Vec<Link>,
     way: Way,
     /// Bytes of each packet where it arrives.
     length: usize,
@@ -57,9 +57,9 @@ pub struct StreamFlow {
 impl StreamFlow {
     /// `length`: bytes of each packet where it arrives, on a stream those of its frame. `window`: most packets on their
     /// way at a time.
-    pub fn new(clients: Vec<Client>, way: Way, length: usize, window: u64) -> io::Result<Self> {
+    pub fn new(clients: Vec<Link>, way: Way, length: usize, window: u64) -> io::Result<Self> {
         for client in &clients {
-            client.link().set_nonblocking()?;
+            client.set_nonblocking()?;
         }
         match &way {
             Way::Out { peers, .. } => {
@@ -143,7 +143,7 @@ impl StreamFlow {
                 let frame = &frames[self.next];
                 let pending = &mut self.pending[self.next];
                 let written = match pending.is_empty() {
-                    true => taken(self.clients[self.next].link_mut().write(frame))?,
+                    true => taken(self.clients[self.next].write(frame))?,
                     false => 0,
                 };
                 pending.extend_from_slice(&frame[written..]);
@@ -176,7 +176,7 @@ impl StreamFlow {
     fn write_pending(&mut self) -> io::Result<()> {
         for (client, pending) in self.clients.iter_mut().zip(&mut self.pending) {
             if !pending.is_empty() {
-                let written = taken(client.link_mut().write(pending))?;
+                let written = taken(client.write(pending))?;
                 pending.drain(..written);
             }
         }
@@ -206,7 +206,7 @@ impl StreamFlow {
             Way::In { .. } => {
                 let before = self.read / self.length as u64;
                 for client in &mut self.clients {
-                    match client.link_mut().read(&mut self.buffer) {
+                    match client.read(&mut self.buffer) {
                         Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                         Ok(count) => self.read += count as u64,
                         Err(error) if is_passing(&error) => {}

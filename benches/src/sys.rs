@@ -5,13 +5,17 @@
 #![allow(unsafe_code)]
 
 use std::io::{self, IoSlice};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockFilter, SockRef};
 
 /// Most segments of one message (the kernel's `UDP_MAX_SEGMENTS`; newer ones take 128).
 pub const MAX_SEGMENTS: usize = 64;
+
+/// `asm-generic/socket.h`; libc does not name it everywhere.
+const SO_MEMINFO: libc::c_int = 55;
 
 /// Room for one control message that holds a number, aligned as control messages are.
 #[derive(Clone, Copy)]
@@ -269,6 +273,35 @@ impl Receiver {
     }
 }
 
+/// From now on the kernel drops what arrives, and counts it: [`drops`].
+pub fn drop_all(socket: &UdpSocket) -> io::Result<()> {
+    // A classic BPF program of one instruction: keep nothing.
+    let code = (libc::BPF_RET | libc::BPF_K) as u16;
+    let keep_nothing = SockFilter::new(code, 0, 0, 0);
+    SockRef::from(socket).attach_filter(&[keep_nothing])
+}
+
+/// Datagrams that the kernel has dropped at this socket; it counts round.
+pub fn drops(socket: &UdpSocket) -> io::Result<u32> {
+    // SK_MEMINFO_DROPS is the last of nine numbers (linux/sock_diag.h).
+    let mut numbers = [0_u32; 9];
+    let mut length = size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: the call writes at most `length` bytes, which is what there is of `numbers`.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            numbers.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    match failed {
+        0 => Ok(numbers[8]),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The segment size that the kernel has written, if any.
 fn read_segment(header: &libc::msghdr, control: &Control) -> Option<usize> {
     // SAFETY: CMSG_LEN only computes.
@@ -355,6 +388,22 @@ mod tests {
         assert_eq!(received.message(0).bytes, b"ab");
         assert_eq!(received.message(1).bytes, b"cdef");
         assert_eq!(received.message_with_headroom(1), b"\0\0\0\0cdef");
+    }
+
+    #[test]
+    fn what_is_dropped_is_counted() {
+        let (sender, receiver) = sockets();
+        receiver.set_nonblocking(true).unwrap();
+        drop_all(&receiver).unwrap();
+        let before = drops(&receiver).unwrap();
+        for _ in 0..5 {
+            sender
+                .send_to(&[7; 100], receiver.local_addr().unwrap())
+                .unwrap();
+        }
+        // On loopback who sends delivers.
+        assert_eq!(drops(&receiver).unwrap() - before, 5);
+        assert!(receiver.recv(&mut [0; 100]).is_err());
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn packets_pass_between_streams_and_datagrams() {
             let packets = vec![Packet::burst(Some(relayed), &[7; 50], 1)];
             (Way::In { peer, packets }, channel::padded_len(50))
         };
-        let mut flow = StreamFlow::new(vec![client], way, length, 8).unwrap();
+        let mut flow = StreamFlow::new(vec![client.into_link()], way, length, 8).unwrap();
         let short = Duration::from_millis(50);
         let delivered = flow.run(short, short, || {}, || {}).unwrap();
         assert!(delivered.arrived > 0, "{delivered:?}");

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::packets::{self, Traffic};
-use crate::forward::Way;
+use crate::forward::{Engine, Sockets, Way};
 use crate::report::{Bound, CaseResult};
 use crate::servers::{BenchError, Kind};
 
@@ -21,6 +21,7 @@ pub fn run(settings: &Settings) -> Result<CaseResult, BenchError> {
         let ours = Kind::Ours { workers: 1 };
         packets::relayed(ours, settings, traffic(clients, idle))
     };
+    let floor = |clients| packets::floor(Engine::Mmsg, Sockets::Each, traffic(clients, 0));
     let few = format!("{FEW} allocations");
     let subjects = vec![
         (
@@ -29,6 +30,8 @@ pub fn run(settings: &Settings) -> Result<CaseResult, BenchError> {
         ),
         ("320 allocations, all busy", start(BUSY, 0)?),
         ("16 allocations, all busy", start(FEW, 0)?),
+        ("forwarder, 320 sockets", floor(BUSY)?),
+        ("forwarder, 16 sockets", floor(FEW)?),
     ];
     let name = "many-idle".to_owned();
     let title = format!("{ALLOCATIONS} allocations, 2 % of them busy, held against {few}");

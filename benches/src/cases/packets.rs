@@ -328,6 +328,7 @@ impl Traffic {
             sinks,
             length: self.size + header,
             window: self.window,
+            dropped: false,
             pause: Duration::ZERO,
         })
     }

@@ -97,6 +97,7 @@ fn start(settings: &Settings, workers: usize) -> Result<(Server, Flow), BenchErr
         sinks,
         length: SIZE,
         window: 16_384,
+        dropped: true,
         pause: Duration::from_millis(4),
     };
     Ok((server, flow))
