@@ -26,7 +26,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use moznods_bench::relay::MeasureError;
 use moznods_storage::backup::BackupError;
-use moznods_storage::{Missing, RoomId, SqliteStore, StorageError};
+use moznods_storage::{Missing, RoomId, SqlStore, StorageError};
 use moznods_turn::server::AllocationName;
 
 use crate::app::{App, DeviceError, Error, SecretError};
@@ -329,6 +329,6 @@ fn as_owner(directory: &Path) -> Outcome {
 
 /// The rules over the database of `config`, for one command.
 async fn open_app(config: Config, missing: Missing) -> Result<Arc<App>, Failure> {
-    let store = SqliteStore::open(&config.data_dir, missing)?;
+    let store = SqlStore::open(&config.data_dir, missing)?;
     Ok(App::open(config, Arc::new(store)).await?)
 }

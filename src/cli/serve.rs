@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use moznods_storage::{DirectoryLock, SqliteStore, backup};
+use moznods_storage::{DirectoryLock, SqlStore, backup};
 use moznods_turn::net::{BindError, Listeners, Relay};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -42,7 +42,7 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
 
     let lock = DirectoryLock::take(&config.data_dir)?;
     backup::remove_leftovers(&config.data_dir);
-    let store = SqliteStore::open_to_serve(&lock)?;
+    let store = SqlStore::open_to_serve(&lock)?;
     let control = Control::bind(&config.data_dir)
         .inspect_err(|error| {
             let file = config.data_dir.join(http::CONTROL_FILE);

@@ -122,7 +122,7 @@ pub enum StorageError {
     #[error("the disk of the database is full")]
     Full,
     #[error("database: {0}")]
-    Database(#[source] rusqlite::Error),
+    Database(#[source] DatabaseError),
     /// The transaction that carried this change was not committed; the change is not there.
     #[error("database: not committed: {0}")]
     NotCommitted(String),
@@ -133,12 +133,45 @@ pub enum StorageError {
     Io(#[source] std::io::Error),
 }
 
-impl From<rusqlite::Error> for StorageError {
+/// What a database answers to SQL.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
+    /// The time was over that it may take.
+    #[error("interrupted")]
+    Interrupted,
+    /// One was expected.
+    #[error("no row")]
+    NoRow,
+    #[error("column {0} is of another type")]
+    Type(usize),
+}
+
+impl From<rusqlite::Error> for DatabaseError {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error() {
-            Some(cause) if is_full(cause) => StorageError::Full,
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::OperationInterrupted) => DatabaseError::Interrupted,
+            _ => DatabaseError::Sqlite(error),
+        }
+    }
+}
+
+impl From<DatabaseError> for StorageError {
+    fn from(error: DatabaseError) -> Self {
+        match &error {
+            DatabaseError::Sqlite(cause) if cause.sqlite_error().is_some_and(is_full) => {
+                StorageError::Full
+            }
             _ => StorageError::Database(error),
         }
+    }
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        DatabaseError::from(error).into()
     }
 }
 

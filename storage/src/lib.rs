@@ -19,13 +19,15 @@ mod blobs;
 pub mod django;
 mod error;
 mod model;
+mod sql;
 mod sqlite;
 mod store;
 
 pub use blobs::{Blobs, PartialBlob, Variant};
-pub use error::{ForeignFault, StorageError};
+pub use error::{DatabaseError, ForeignFault, StorageError};
 pub use model::*;
-pub use sqlite::{DirectoryLock, Missing, SqliteStore};
+pub use sql::SqlStore;
+pub use sqlite::{DirectoryLock, Missing};
 pub use store::{
     AuditStore, BotStore, CredentialStore, DirectoryStore, EventStore, FileStore, HookStore,
     Import, ImportStore, ImportWork, InvitationStore, MessageStore, ModerationStore, OverviewStore,

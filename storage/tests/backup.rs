@@ -6,7 +6,7 @@ use std::path::Path;
 use moznods_storage::backup::{BACKUP, BackupError, back_up, check, restore, unfinished_file};
 use moznods_storage::{
     AdminGrant, BlobHash, Blobs, DirectoryLock, EventStore, FileStore, MessageStore, Missing,
-    NewFile, NewMessage, NewRoom, NewUser, RoomLimits, RoomStore, SqliteStore, UserKey, UserStore,
+    NewFile, NewMessage, NewRoom, NewUser, RoomLimits, RoomStore, SqlStore, UserKey, UserStore,
     Variant,
 };
 
@@ -23,8 +23,8 @@ async fn keep(directory: &Path, hash: BlobHash, variant: Variant, bytes: &[u8]) 
 }
 
 /// Two files, one of them with a thumbnail.
-async fn fill(directory: &Path) -> SqliteStore {
-    let store = SqliteStore::open(directory, Missing::Create).unwrap();
+async fn fill(directory: &Path) -> SqlStore {
+    let store = SqlStore::open(directory, Missing::Create).unwrap();
     Blobs::in_directory(directory).prepare().await.unwrap();
     let user = NewUser {
         username: "ann".to_owned(),
@@ -100,7 +100,7 @@ async fn what_was_backed_up_is_restored_with_the_bytes_of_files() {
         assert_eq!(mode(&there.join(file)), 0o600);
     }
     assert!(check(&there).unwrap().is_empty());
-    let again = SqliteStore::open(&there, Missing::Refuse).unwrap();
+    let again = SqlStore::open(&there, Missing::Refuse).unwrap();
     let ann = UserKey::Username("ann".to_owned());
     assert!(again.user(ann).await.unwrap().is_some());
     drop(store);
@@ -223,7 +223,7 @@ async fn an_event_of_a_lost_time_does_not_come_again_as_another() {
         now: 1,
     };
     let room = store.create_room(room, limits).await.unwrap();
-    let say = async |store: &SqliteStore, text: &str| {
+    let say = async |store: &SqlStore, text: &str| {
         let message = NewMessage {
             room,
             author: ann,
@@ -241,7 +241,7 @@ async fn an_event_of_a_lost_time_does_not_come_again_as_another() {
     let other = tempfile::tempdir().unwrap();
     let there = other.path().join("data");
     restore(&there, &mut &archive[..]).unwrap();
-    let again = SqliteStore::open(&there, Missing::Refuse).unwrap();
+    let again = SqlStore::open(&there, Missing::Refuse).unwrap();
     let first = again.last_event().await.unwrap();
     assert!(first > lost_too);
     for text in ["one", "two", "three"] {

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moznods_storage::{
-    AdminGrant, Missing, NewRoom, NewUser, RoomLimits, Search, SqliteStore, Store,
-};
+use moznods_storage::{AdminGrant, Missing, NewRoom, NewUser, RoomLimits, Search, SqlStore, Store};
 
 const MESSAGES: i64 = 20_000;
 /// Hits of one page.
@@ -19,7 +17,7 @@ async fn of_many_messages_those_are_found_that_one_may_read() {
     let messages = messages.map_or(MESSAGES, |number| number.parse().unwrap());
     let directory = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
     let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(directory.path(), Missing::Create).unwrap());
+        Arc::new(SqlStore::open(directory.path(), Missing::Create).unwrap());
     let limits = RoomLimits {
         participants: 10,
         rooms: 2000,

@@ -6,15 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use moznods_storage::{
-    DirectoryLock, Missing, SqliteStore, StorageError, Store, UserKey, UserStore,
-};
+use moznods_storage::{DirectoryLock, Missing, SqlStore, StorageError, Store, UserKey, UserStore};
 use suite::new_user;
 use tempfile::TempDir;
 
 fn store() -> (TempDir, Arc<dyn Store>) {
     let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path(), Missing::Create).unwrap();
+    let store = SqlStore::open(directory.path(), Missing::Create).unwrap();
     (directory, Arc::new(store))
 }
 
@@ -23,10 +21,10 @@ suite::tests!(crate::store);
 #[tokio::test]
 async fn what_was_answered_is_there_after_opening_again() {
     let directory = tempfile::tempdir().unwrap();
-    let first = SqliteStore::open(directory.path(), Missing::Create).unwrap();
+    let first = SqlStore::open(directory.path(), Missing::Create).unwrap();
     first.create_user(new_user("ann")).await.unwrap();
     drop(first);
-    let second = SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
+    let second = SqlStore::open(directory.path(), Missing::Refuse).unwrap();
     let key = UserKey::Username("ann".to_owned());
     assert!(second.user(key).await.unwrap().is_some());
 }
@@ -36,7 +34,7 @@ async fn another_process_is_noticed_and_oneself_is_not() {
     let (directory, ours) = store();
     let mut changes = ours.changed_elsewhere();
     ours.create_user(new_user("ann")).await.unwrap();
-    let theirs = SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
+    let theirs = SqlStore::open(directory.path(), Missing::Refuse).unwrap();
     theirs.create_user(new_user("bob")).await.unwrap();
     let second = std::time::Duration::from_secs(10);
     tokio::time::timeout(second, changes.changed())
@@ -54,8 +52,8 @@ fn one_server_serves_a_directory() {
         DirectoryLock::take(directory.path()),
         Err(StorageError::Locked { .. })
     ));
-    drop(SqliteStore::open_to_serve(&lock).unwrap());
-    SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
+    drop(SqlStore::open_to_serve(&lock).unwrap());
+    SqlStore::open(directory.path(), Missing::Refuse).unwrap();
     drop(lock);
     DirectoryLock::take(directory.path()).unwrap();
 }
@@ -75,7 +73,7 @@ fn nothing_is_made_where_nothing_is_expected() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("data");
     assert!(matches!(
-        SqliteStore::open(&missing, Missing::Refuse),
+        SqlStore::open(&missing, Missing::Refuse),
         Err(StorageError::NoDatabase { .. })
     ));
     assert!(!missing.exists());
@@ -85,7 +83,7 @@ fn nothing_is_made_where_nothing_is_expected() {
 fn a_newer_database_and_a_foreign_file_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("moznods.db");
-    drop(SqliteStore::open(directory.path(), Missing::Create).unwrap());
+    drop(SqlStore::open(directory.path(), Missing::Create).unwrap());
     rusqlite::Connection::open(&file)
         .unwrap()
         .pragma_update(None, "user_version", 999)
@@ -132,8 +130,8 @@ fn an_older_schema_is_not_changed_beside_a_running_server() {
         error.contains("schema 1") && error.contains("restarted"),
         "{error}"
     );
-    drop(SqliteStore::open_to_serve(&server).unwrap());
-    SqliteStore::open(directory.path(), Missing::Refuse).unwrap();
+    drop(SqlStore::open_to_serve(&server).unwrap());
+    SqlStore::open(directory.path(), Missing::Refuse).unwrap();
 }
 
 #[tokio::test]
@@ -148,7 +146,7 @@ async fn a_store_that_cannot_write_is_not_ready() {
 }
 
 fn refusal(directory: &Path) -> String {
-    SqliteStore::open(directory, Missing::Create)
+    SqlStore::open(directory, Missing::Create)
         .unwrap_err()
         .to_string()
 }

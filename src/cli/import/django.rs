@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use moznods_storage::django::{DjangoDatabase, Remark};
-use moznods_storage::{DirectoryLock, SqliteStore, StorageError};
+use moznods_storage::{DirectoryLock, SqlStore, StorageError};
 use serde_json::{Value, json};
 
 use super::super::{Failure, Outcome, as_owner, say};
@@ -52,7 +52,7 @@ impl Django {
     async fn take(&self, mut config: Config, source: DjangoDatabase) -> Result<Report, Failure> {
         let trial = tempfile::tempdir()?;
         if self.dry_run {
-            SqliteStore::copy(&config.data_dir, trial.path())?;
+            SqlStore::copy(&config.data_dir, trial.path())?;
             config.data_dir = trial.path().to_owned();
         }
         // Nobody serves meanwhile: who does removes bytes to which nothing refers.
@@ -60,7 +60,7 @@ impl Django {
             StorageError::Locked { path } => Failure::Serving { directory: path },
             error => error.into(),
         })?;
-        let store = SqliteStore::open_to_serve(&lock)?;
+        let store = SqlStore::open_to_serve(&lock)?;
         let app = App::open(config, std::sync::Arc::new(store)).await?;
         let report = app
             .import(Import {

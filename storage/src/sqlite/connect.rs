@@ -10,8 +10,8 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::deadline;
-use super::users::fold;
 use crate::StorageError;
+use crate::sql::fold;
 
 const DATABASE: &str = "moznods.db";
 const LOCK: &str = "serve.lock";

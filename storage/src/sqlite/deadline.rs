@@ -3,28 +3,28 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::DatabaseError;
+
 thread_local! {
     /// Of the query that this thread is at.
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Interrupts what this thread reads once `time` is over, until it is dropped.
-pub(super) struct Deadline(Instant);
+pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    pub(super) fn after(time: Duration) -> Self {
+    pub(crate) fn after(time: Duration) -> Self {
         let end = Instant::now() + time;
         DEADLINE.set(Some(end));
         Deadline(end)
     }
 
-    /// As SQLite itself ends what takes too long.
-    pub(super) fn check(&self) -> rusqlite::Result<()> {
-        if Instant::now() < self.0 {
-            return Ok(());
+    pub(crate) fn check(&self) -> Result<(), DatabaseError> {
+        match Instant::now() < self.0 {
+            true => Ok(()),
+            false => Err(DatabaseError::Interrupted),
         }
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
-        Err(rusqlite::Error::SqliteFailure(code, None))
     }
 }
 

@@ -1,71 +1,46 @@
-//! SQLite behind [`Store`]: which method reads, which writes. The SQL itself stands in the files beside.
+//! What SQLite alone is: one file in the data directory, one thread that writes, a few connections that read.
 
-mod audit;
-mod bots;
 mod connect;
-mod credentials;
 mod deadline;
-mod directory;
-mod events;
-mod files;
-mod hooks;
-mod import;
-mod invitations;
-mod messages;
-mod moderation;
 pub(crate) mod offline;
-mod overview;
-mod pins;
-mod push;
 mod readers;
-mod relay;
-mod rooms;
-mod search;
-mod sign_ins;
-mod users;
 mod writer;
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use connect::{DirectoryLock, Missing};
+pub(crate) use deadline::Deadline;
 
-use crate::{StorageError, Store};
+use crate::sql::events::Listener;
+use crate::sql::{Connection, Pace};
+use crate::{SqlStore, StorageError};
 use readers::Readers;
 use writer::Writer;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// One file in the data directory, one writing thread, a few readers.
-pub struct SqliteStore {
+#[derive(Clone)]
+pub(crate) struct Sqlite {
     writer: Writer,
     readers: Arc<Readers>,
-    unread: messages::Counts,
 }
 
-impl fmt::Debug for SqliteStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").finish_non_exhaustive()
-    }
-}
-
-impl SqliteStore {
+impl SqlStore {
     /// Opens the database of the server that holds `lock`, makes it if need be, and brings its schema up to date.
     /// Blocks on the disk.
     pub fn open_to_serve(lock: &DirectoryLock) -> Result<Self> {
         let file = connect::database_file(lock.directory(), Missing::Create)?;
-        Self::over(&file, || Ok(None))
+        Ok(Sqlite::over(&file, || Ok(None))?.into())
     }
 
     /// Opens the database in `directory`, perhaps beside a running server; the schema is brought up to date only
     /// when there is none. Blocks on the disk.
     pub fn open(directory: &Path, missing: Missing) -> Result<Self> {
         let file = connect::database_file(directory, missing)?;
-        Self::over(&file, || DirectoryLock::take(directory).map(Some))
+        Ok(Sqlite::over(&file, || DirectoryLock::take(directory).map(Some))?.into())
     }
 
     /// Copies the database of `directory`, as it is at one moment, into a directory without one; nothing where there is
@@ -77,68 +52,52 @@ impl SqliteStore {
             Err(error) => Err(error),
         }
     }
+}
 
+impl Sqlite {
     fn over(file: &Path, lock: impl FnOnce() -> Result<Option<DirectoryLock>>) -> Result<Self> {
         let connection = connect::open_writer(file, lock)?;
         let readers = Readers::open(file)?;
         let writer = Writer::start(connection, readers.gate())?;
-        Ok(SqliteStore {
+        Ok(Sqlite {
             writer,
             readers: Arc::new(readers),
-            unread: messages::Counts::default(),
         })
     }
-}
 
-#[async_trait]
-impl Store for SqliteStore {
-    async fn secret(&self, name: &'static str, fresh: String) -> Result<String> {
-        self.writer
-            .write(move |c| users::secret(c, name, &fresh))
+    pub(crate) async fn read<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection<'_>) -> Result<T> + Send + 'static,
+    {
+        self.readers
+            .read(|transaction| query(&Connection::Sqlite(transaction)))
             .await
     }
 
-    async fn ready(&self) -> Result<()> {
-        self.readers
-            .read(|c| {
-                Ok(c.query_row("SELECT 1 FROM secrets LIMIT 1", [], |_| Ok(()))
-                    .or_else(none_is_fine)?)
-            })
-            .await?;
+    pub(crate) async fn write<T, F>(&self, pace: Pace, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection<'_>) -> Result<T> + Send + 'static,
+    {
+        self.writer
+            .ask(pace, |connection| change(&Connection::Sqlite(connection)))
+            .await
+    }
+
+    pub(crate) fn listener(&self) -> &Listener {
+        self.writer.listener()
+    }
+
+    pub(crate) async fn prove(&self) -> Result<()> {
         self.writer.prove().await
     }
 
-    async fn size(&self) -> Result<i64> {
-        self.readers
-            .read(|c| {
-                let pages =
-                    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
-                Ok(c.query_row(pages, [], |row| row.get(0))?)
-            })
-            .await
-    }
-
-    async fn settle(&self) -> Result<()> {
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
         self.writer.checkpoint().await
     }
 
-    fn changed_elsewhere(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed_elsewhere(&self) -> watch::Receiver<u64> {
         self.writer.changed_elsewhere()
-    }
-}
-
-fn none_is_fine(error: rusqlite::Error) -> rusqlite::Result<()> {
-    match error {
-        rusqlite::Error::QueryReturnedNoRows => Ok(()),
-        error => Err(error),
-    }
-}
-
-/// A change that must have hit its row.
-fn found(rows: usize) -> Result<()> {
-    if rows == 0 {
-        Err(StorageError::NotFound)
-    } else {
-        Ok(())
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
+use super::Result;
 use super::connect::{self, Missing, database_file, open_reader, schema};
-use super::{Result, files};
 use crate::backup::Fault;
+use crate::sql;
 use crate::{BlobHash, StorageError};
 
 pub(crate) use connect::APPLICATION_ID;
@@ -88,9 +89,10 @@ pub(crate) fn blobs(file: &Path) -> Result<Vec<(BlobHash, bool)>> {
     if !connection.table_exists(None, "files")? {
         return Ok(all);
     }
+    let connection = sql::Connection::Sqlite(&connection);
     loop {
         let after = all.last().map(|(hash, _)| *hash);
-        let more = files::needed(&connection, after, AT_ONCE)?;
+        let more = sql::files::needed(&connection, after, AT_ONCE)?;
         if more.is_empty() {
             return Ok(all);
         }
@@ -101,7 +103,9 @@ pub(crate) fn blobs(file: &Path) -> Result<Vec<(BlobHash, bool)>> {
 pub(crate) fn is_needed(directory: &Path, hash: BlobHash) -> Result<bool> {
     let connection = open(&database_file(directory, Missing::Refuse)?)?;
     let query = "SELECT 1 FROM files WHERE hash = ?1 UNION ALL SELECT 1 FROM users WHERE avatar_hash = ?1 LIMIT 1";
-    let found = connection.query_row(query, [hash], |_| Ok(())).optional()?;
+    let found = connection
+        .query_row(query, [hash.0], |_| Ok(()))
+        .optional()?;
     Ok(found.is_some())
 }
 

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::audit;
 use super::connect::write_something;
-use super::events::{self, Listener};
 use super::readers::Gate;
-use crate::{Note, StorageError};
+use crate::StorageError;
+use crate::sql::Pace;
+use crate::sql::events::{self, Listener};
 
 /// Changes that may wait; whoever brings more is kept waiting himself.
 const MAX_WAITING: usize = 1024;
@@ -54,8 +54,6 @@ pub(super) struct Writer {
     elsewhere: watch::Receiver<u64>,
     disk: Arc<Disk>,
     listener: Arc<Listener>,
-    /// Of what this one writes.
-    notes: Vec<Arc<Note>>,
 }
 
 /// Bytes without which a disk that was full still is: the WAL has room for a small change or two within its length.
@@ -188,7 +186,6 @@ impl Writer {
             elsewhere,
             disk,
             listener,
-            notes: Vec::new(),
         })
     }
 
@@ -196,21 +193,15 @@ impl Writer {
     pub(super) async fn prove(&self) -> Result<(), StorageError> {
         let State { full, written } = self.disk.state();
         if !full && written.is_some_and(|at| at.elapsed() < PROVEN) {
-            return self.write(|_| Ok(())).await;
+            return self.ask(Pace::Together, |_| Ok(())).await;
         }
         if full && !self.disk.has_space() {
             return Err(StorageError::Full);
         }
-        self.write(|c| Ok(write_something(c)?)).await?;
+        self.ask(Pace::Together, |c| Ok(write_something(c)?))
+            .await?;
         self.disk.note(false);
         Ok(())
-    }
-
-    /// One by which the same is written, and noted with it.
-    pub(super) fn noting(&self, note: Note) -> Self {
-        let mut noting = self.clone();
-        noting.notes.push(Arc::new(note));
-        noting
     }
 
     /// Who is told what changes have brought.
@@ -219,37 +210,15 @@ impl Writer {
     }
 
     /// Runs `change` and answers after the commit; an error of `change` undoes what it did, and only that.
-    pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StorageError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
-    {
-        self.ask(Work::Change, change).await
-    }
-
-    /// As [`Self::write`], after those that wait already: a change for which no other one should have to wait longer for
-    /// its commit.
-    pub(super) async fn write_apart<T, F>(&self, change: F) -> Result<T, StorageError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
-    {
-        self.ask(Work::Apart, change).await
-    }
-
-    async fn ask<T, F>(&self, how: fn(Job) -> Work, change: F) -> Result<T, StorageError>
+    pub(super) async fn ask<T, F>(&self, pace: Pace, change: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (answer, answered) = oneshot::channel();
-        let notes = self.notes.clone();
         let change = move |connection: &mut Connection| -> (Answer, bool) {
-            let result = in_savepoint(connection, |c| match notes.is_empty() {
-                true => change(c),
-                false => audit::noted(c, &notes, change),
-            });
+            let result = in_savepoint(connection, change);
             let full = matches!(result, Err(StorageError::Full));
             let answer: Answer = Box::new(move |outcome| {
                 // The asking side may have gone away; then nobody reads the answer.
@@ -261,7 +230,11 @@ impl Writer {
             change: Box::new(change),
             _place: place.map_err(|_| StorageError::Closed)?,
         };
-        self.jobs.send(how(job)).map_err(|_| StorageError::Closed)?;
+        let work = match pace {
+            Pace::Together => Work::Change(job),
+            Pace::Apart => Work::Apart(job),
+        };
+        self.jobs.send(work).map_err(|_| StorageError::Closed)?;
         answered.await.map_err(|_| StorageError::Closed)?
     }
 
@@ -452,7 +425,7 @@ mod tests {
         let mut longest = 0;
         for _ in 0..200 {
             let insert = "INSERT INTO big VALUES (zeroblob(100000))";
-            let write = writer.write(move |c| Ok(c.execute(insert, [])?));
+            let write = writer.ask(Pace::Together, move |c| Ok(c.execute(insert, [])?));
             write.await.unwrap();
             let wal = directory.path().join("moznods.db-wal");
             longest = longest.max(wal.metadata().unwrap().len());
