@@ -1,5 +1,10 @@
 //! The one HTTP client of the house, for servers elsewhere: push services, the provider of a sign-in. What it may reach is
-//! said with each request; an answer is bounded in time and in size. Redirects are the caller's matter: none is followed.
+//! said with each request; an answer is bounded in time and in size. Redirects are the caller's matter: none is followed. What is
+//! kept for others in a store of objects goes by [`Pooled`], which names no end.
+
+mod pooled;
+
+pub use pooled::Pooled;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use moznods_storage::{MAX_PUSH_SUBSCRIPTIONS, MAX_REACTIONS, StorageError};
+use moznods_storage::{BlobError, MAX_PUSH_SUBSCRIPTIONS, MAX_REACTIONS, StorageError};
 
 use crate::i18n::{self, Lang};
 
@@ -218,6 +218,8 @@ pub enum Refusal {
     FileAttached,
     /// The disk has no space for what was to be kept.
     StorageFull,
+    /// What keeps the bytes of files does not answer.
+    FilesUnavailable,
     /// Nothing is pushed here.
     PushOff,
 }
@@ -286,6 +288,7 @@ impl Refusal {
             Refusal::FileContradiction => "file_contradiction",
             Refusal::FileAttached => "file_attached",
             Refusal::StorageFull => "storage_full",
+            Refusal::FilesUnavailable => "files_unavailable",
             Refusal::PushOff => "push_off",
         }
     }
@@ -338,6 +341,7 @@ impl From<StorageError> for Error {
             StorageError::TooMuchToSearch => Error::field("q", Problem::TooMuchToSearch),
             StorageError::NotFound => Refusal::NotFound.into(),
             StorageError::Full => Refusal::StorageFull.into(),
+            StorageError::BlobGone => Refusal::FilesUnavailable.into(),
             StorageError::Banned => Refusal::Banned.into(),
             StorageError::RoomFull => Refusal::RoomFull.into(),
             StorageError::TooManyRooms => Refusal::TooManyRooms.into(),
@@ -350,6 +354,20 @@ impl From<StorageError> for Error {
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         StorageError::from(error).into()
+    }
+}
+
+/// What went wrong in the store is for the log alone.
+impl From<BlobError> for Error {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Io(error) => error.into(),
+            BlobError::Missing => Refusal::NotFound.into(),
+            error @ (BlobError::Refused { .. } | BlobError::Unavailable(_)) => {
+                tracing::error!(%error, "the store of files cannot be used");
+                Refusal::FilesUnavailable.into()
+            }
+        }
     }
 }
 

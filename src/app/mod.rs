@@ -71,7 +71,7 @@ pub use audit::{Actor, Person, WantedAudit};
 pub use bots::WantedBot;
 pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use export::Export;
-pub use files::{AvatarChange, Claim, Content, Incoming};
+pub use files::{AvatarChange, Claim, Content, Incoming, blobs};
 pub use hooks::HookPost;
 pub use import::{Group, Import, Report, TableReport};
 pub use invitations::Preview;
@@ -157,7 +157,6 @@ impl App {
         let month_quotas = MonthQuotas::new(per_user, month, &used);
         let first_event = store.last_event().await?;
         let hub = Hub::new(Arc::new(LocalBus::default()), Box::new(WireFrames));
-        let files = Files::new(&config.data_dir);
         let link_secret = Secret::new(store.secret("link_secret", random_text::<32>()?).await?);
         wire::urls::set_up(&link_secret, config.public_url.as_deref());
         let abuse = Abuse::new(config.limits.bans, config.fronts().copied().collect());
@@ -165,6 +164,7 @@ impl App {
         metrics.users.set(metric(access.count()));
         let push_key = store.secret("push_key", Push::fresh_key()?).await?;
         let outbound = Arc::<Outbound>::default();
+        let files = Files::new(&config, &outbound)?;
         let room_limits = rooms::limits_of(&config.limits);
         let push = Push::new(&config, &push_key, Arc::clone(&outbound), &metrics)?;
         let oidc = config.accounts.oidc.clone();

@@ -4,16 +4,19 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use moznods_storage::backup::{self, BackupError, Packed};
+use moznods_storage::backup::{self, BackupError, Files, Packed};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::output::{STANDARD, Target};
 use super::{Failure, Outcome, say};
+use crate::app;
 use crate::config::Config;
+use crate::outbound::Outbound;
 
 /// Of a backup among others, in UTC.
 const NAME: &[BorrowedFormatItem<'_>] =
@@ -93,17 +96,27 @@ fn is_named_by_time(name: &str) -> bool {
 }
 
 fn back_up_to(config: &Config, target: &Target) -> Outcome {
-    let directory = &config.data_dir;
+    let (directory, files) = (&config.data_dir, files(config));
     if target.is_standard() {
         let mut out = std::io::stdout().lock();
-        let packed = backup::back_up(directory, directory, &mut out)?;
+        let packed = backup::back_up(directory, files, directory, &mut out)?;
         warn_of_missing(&packed);
+        if let Some(place) = place(config) {
+            eprintln!("moznods: files stay in {place}, and are not in the backup");
+        }
         return Ok(());
     }
     let mut out = target.begin(backup::BACKUP)?;
-    let packed = backup::back_up(directory, target.parent(), &mut out)?;
+    let packed = backup::back_up(directory, files, target.parent(), &mut out)?;
     out.finish()?;
     warn_of_missing(&packed);
+    if let Some(place) = place(config) {
+        return say(format_args!(
+            "{}: the database of {}; files stay in {place}, and are not in it.",
+            target.file.display(),
+            size(packed.database)
+        ));
+    }
     say(format_args!(
         "{}: the database of {} and {} files of {}.",
         target.file.display(),
@@ -111,6 +124,19 @@ fn back_up_to(config: &Config, target: &Target) -> Outcome {
         packed.files,
         size(packed.file_bytes)
     ))
+}
+
+fn files(config: &Config) -> Files {
+    match config.files.bucket {
+        Some(_) => Files::Elsewhere,
+        None => Files::Beside,
+    }
+}
+
+/// Where files are that are not beside the database.
+fn place(config: &Config) -> Option<String> {
+    let bucket = config.files.bucket.as_ref()?;
+    Some(format!("s3://{}/{}", bucket.name, bucket.prefix))
 }
 
 fn warn_of_missing(packed: &Packed) {
@@ -137,7 +163,7 @@ pub fn restore(config: &Config, Restore { file }: &Restore) -> Outcome {
             opened.map_err(unreadable)?,
         ))
     };
-    let restored = backup::restore(directory, &mut archive)?;
+    let restored = backup::restore(directory, files(config), &mut archive)?;
     for fault in &restored.faults {
         eprintln!("moznods: {fault}; it was so when the backup was made");
     }
@@ -149,7 +175,18 @@ pub fn restore(config: &Config, Restore { file }: &Restore) -> Outcome {
 }
 
 pub fn check(config: &Config, Check { json }: &Check) -> Outcome {
-    let faults = backup::check(&config.data_dir)?;
+    let mut faults = backup::check(&config.data_dir, files(config))?;
+    if let (true, Some(place)) = (faults.is_empty(), place(config)) {
+        let blobs = app::blobs(config, &Arc::<Outbound>::default());
+        let blobs = blobs.map_err(io::Error::other)?;
+        if let Some(shared) = blobs.shared_place() {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let checking = backup::check_shared(&config.data_dir, shared.as_ref(), &place);
+            faults = runtime.block_on(checking)?;
+        }
+    }
     if *json {
         let written: Vec<_> = faults
             .iter()

@@ -280,7 +280,7 @@ fn parse_public_url(text: &str) -> Option<Option<String>> {
 }
 
 /// Whether the text is `scheme://host[:port]` and no more.
-fn is_origin(text: &str) -> bool {
+pub(super) fn is_origin(text: &str) -> bool {
     text.parse::<axum::http::Uri>().is_ok_and(|url| {
         url.scheme().is_some()
             && url.host().is_some_and(|host| !host.is_empty())

@@ -1,6 +1,6 @@
 //! Settings of files.
 
-use super::{ConfigError, Settings};
+use super::{Bucket, ConfigError, Settings, bucket};
 
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -11,6 +11,8 @@ pub struct Files {
     pub quota_per_user: u64,
     /// After which a file that is attached to nothing goes.
     pub orphan_hours: u32,
+    /// `None`: the bytes are with the database.
+    pub bucket: Option<Bucket>,
 }
 
 /// A type of content, or all of a kind: `image/png`, `image/*`, `*/*`.
@@ -83,6 +85,7 @@ pub(super) fn parse(settings: &Settings) -> Result<Files, ConfigError> {
             },
             "hours from 1 to 87600",
         )?,
+        bucket: bucket::parse(settings)?,
     })
 }
 

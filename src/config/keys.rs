@@ -299,6 +299,43 @@ pub(super) const KEYS: &[Key] = &[
         "24",
         "Hours after which an uploaded file that no message has is removed",
     ),
+    key(
+        "files.s3_bucket",
+        "",
+        "Bucket of an S3-compatible store for the bytes of files; empty: they are with the database",
+    ),
+    key(
+        "files.s3_endpoint",
+        "",
+        "Where the store is, https://HOST[:PORT]; empty: Amazon's, of the region",
+    ),
+    key(
+        "files.s3_region",
+        "us-east-1",
+        "Region that requests to it are signed for",
+    ),
+    key(
+        "files.s3_access_key_id",
+        "",
+        "Access key for it: may read, write and remove objects of the bucket, and list and abort uploads",
+    ),
+    Key {
+        path: "files.s3_secret_access_key",
+        default: "",
+        help: "Secret of that key",
+        secret: true,
+        reloaded: false,
+    },
+    key(
+        "files.s3_path_style",
+        "true",
+        "Whether the bucket's name stands in the path of URLs; otherwise in the host",
+    ),
+    key(
+        "files.s3_prefix",
+        "",
+        "What the names of objects begin with, where the bucket holds others as well",
+    ),
     reloaded(
         "limits.enabled",
         "true",

@@ -6,6 +6,7 @@
 
 mod alternate;
 mod audit;
+mod bucket;
 mod check;
 mod files;
 mod keys;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 
 pub use alternate::Alternate;
 pub use audit::Audit;
+pub use bucket::Bucket;
 pub use files::{Files, TypePattern};
 pub use layers::{Flags, Setting, Settings};
 pub use limits::{BanRules, Limits, Rates};

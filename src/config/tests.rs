@@ -413,3 +413,60 @@ fn a_provider_of_sign_ins_is_safe_to_ask_and_named_whole() {
     }
     assert!(load(&[], &[], "").unwrap().accounts.oidc.is_none());
 }
+
+#[test]
+fn a_bucket_is_named_with_its_key_or_not_at_all() {
+    let whole = [
+        ("files.s3_bucket", "attachments"),
+        ("files.s3_access_key_id", "AKIA"),
+        ("files.s3_secret_access_key", "hunter2/hunter2+"),
+    ];
+    let bucket = |more: &[(&'static str, &str)]| {
+        let settings = [&whole[..], more].concat();
+        load(&settings, &[], "").map(|config| config.files.bucket.unwrap())
+    };
+    let amazon = bucket(&[("files.s3_region", "eu-west-1")]).unwrap();
+    assert_eq!(amazon.endpoint, "https://s3.eu-west-1.amazonaws.com");
+    assert_eq!((amazon.prefix.as_str(), amazon.path_style), ("", true));
+    assert!(!format!("{amazon:?}").contains("hunter2"));
+    let own = bucket(&[
+        ("files.s3_endpoint", "http://minio:9000/"),
+        ("files.s3_prefix", "/chat/files/"),
+    ]);
+    let own = own.unwrap();
+    assert_eq!(own.endpoint, "http://minio:9000");
+    assert_eq!(own.prefix, "chat/files/");
+    let in_host = ("files.s3_path_style", "false");
+    let hosted = bucket(&[
+        in_host,
+        ("files.s3_endpoint", "https://storage.example:8443"),
+    ]);
+    assert_eq!(
+        hosted.unwrap().endpoint,
+        "https://attachments.storage.example:8443"
+    );
+    for (key, bad) in [
+        ("files.s3_endpoint", "minio:9000"),
+        ("files.s3_endpoint", "https://minio/attachments"),
+        ("files.s3_endpoint", "https://user:pass@minio"),
+        ("files.s3_prefix", "a/../b"),
+        ("files.s3_prefix", "a b"),
+        ("files.s3_region", "eu west"),
+        ("files.s3_region", ""),
+        ("files.s3_path_style", "perhaps"),
+    ] {
+        let error = bucket(&[(key, bad)]).unwrap_err();
+        assert!(error.starts_with(&format!("{key} = ")), "{bad}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    for address in ["http://10.0.0.1:9000", "http://[::1]:9000"] {
+        let error = bucket(&[in_host, ("files.s3_endpoint", address)]).unwrap_err();
+        assert!(error.starts_with("files.s3_path_style = "), "{error}");
+    }
+    for half in [&whole[..1], &whole[..2], &whole[1..]] {
+        let error = load(half, &[], "").unwrap_err();
+        assert!(error.starts_with("files.s3_"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    assert!(load(&[], &[], "").unwrap().files.bucket.is_none());
+}

@@ -136,9 +136,10 @@ impl ApiError {
                 Refusal::FileType | Refusal::FileContradiction => {
                     StatusCode::UNSUPPORTED_MEDIA_TYPE
                 }
-                Refusal::Overloaded | Refusal::RelayNotRunning | Refusal::OidcUnavailable => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                Refusal::Overloaded
+                | Refusal::RelayNotRunning
+                | Refusal::OidcUnavailable
+                | Refusal::FilesUnavailable => StatusCode::SERVICE_UNAVAILABLE,
                 Refusal::FileAttached => StatusCode::CONFLICT,
                 Refusal::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             },

@@ -41,6 +41,9 @@ pub enum StorageError {
     /// The files of a user would take more than they may.
     #[error("the quota of files is exceeded")]
     QuotaExceeded,
+    /// What was stored for it may have been removed since, as it took too long.
+    #[error("the bytes were stored too long ago")]
+    BlobGone,
     /// A file that a message shall have is not there, not the author's, or attached already.
     #[error("no such file to attach")]
     NoSuchFile,

@@ -23,7 +23,9 @@ mod sql;
 mod sqlite;
 mod store;
 
-pub use blobs::{Blobs, PartialBlob, Variant};
+pub use blobs::{
+    Blob, BlobError, Blobs, ByteStream, PartialBlob, S3Blobs, S3Settings, SharedBlobs, Variant,
+};
 pub use error::{DatabaseError, ForeignFault, StorageError};
 pub use model::*;
 pub use sql::SqlStore;

@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use moznods_storage::backup::{BACKUP, BackupError, back_up, check, restore, unfinished_file};
+use moznods_storage::backup::{
+    BACKUP, BackupError, Files, back_up, check, restore, unfinished_file,
+};
 use moznods_storage::{
     AdminGrant, BlobHash, Blobs, DirectoryLock, EventStore, FileStore, MessageStore, Missing,
     NewFile, NewMessage, NewRoom, NewUser, RoomLimits, RoomStore, SqlStore, UserKey, UserStore,
@@ -41,9 +43,10 @@ async fn fill(directory: &Path) -> SqlStore {
         if has_thumbnail {
             keep(directory, hash, Variant::Thumbnail, b"small").await;
         }
+        let blob = store.expect_blob(hash, 1).await.unwrap();
         let file = NewFile {
             uploader,
-            hash,
+            blob: blob.unwrap(),
             name: "a".to_owned(),
             content_type: "text/plain".to_owned(),
             size: i64::try_from(bytes.len()).unwrap(),
@@ -60,7 +63,7 @@ async fn fill(directory: &Path) -> SqlStore {
 fn packed(directory: &Path) -> Vec<u8> {
     let beside = tempfile::tempdir().unwrap();
     let mut archive = Vec::new();
-    back_up(directory, beside.path(), &mut archive).unwrap();
+    back_up(directory, Files::Beside, beside.path(), &mut archive).unwrap();
     archive
 }
 
@@ -87,7 +90,7 @@ async fn what_was_backed_up_is_restored_with_the_bytes_of_files() {
 
     let other = tempfile::tempdir().unwrap();
     let there = other.path().join("data");
-    let restored = restore(&there, &mut &archive[..]).unwrap();
+    let restored = restore(&there, Files::Beside, &mut &archive[..]).unwrap();
     assert_eq!((restored.files, restored.faults.len()), (3, 0));
     assert_eq!(names(&there), ["files", "moznods.db", "serve.lock"]);
     assert_eq!(std::fs::read(there.join(ABC_FILE)).unwrap(), b"abc");
@@ -99,7 +102,7 @@ async fn what_was_backed_up_is_restored_with_the_bytes_of_files() {
     for file in ["moznods.db", ABC_FILE] {
         assert_eq!(mode(&there.join(file)), 0o600);
     }
-    assert!(check(&there).unwrap().is_empty());
+    assert!(check(&there, Files::Beside).unwrap().is_empty());
     let again = SqlStore::open(&there, Missing::Refuse).unwrap();
     let ann = UserKey::Username("ann".to_owned());
     assert!(again.user(ann).await.unwrap().is_some());
@@ -111,7 +114,7 @@ async fn faults_of_files_are_found_and_travel_with_the_backup() {
     let data = tempfile::tempdir().unwrap();
     let _store = fill(data.path()).await;
     let say = || -> Vec<(&str, String)> {
-        let faults = check(data.path()).unwrap();
+        let faults = check(data.path(), Files::Beside).unwrap();
         let said = faults.iter().map(|fault| (fault.code(), fault.to_string()));
         said.collect()
     };
@@ -125,10 +128,10 @@ async fn faults_of_files_are_found_and_travel_with_the_backup() {
 
     let beside = tempfile::tempdir().unwrap();
     let mut archive = Vec::new();
-    let packed = back_up(data.path(), beside.path(), &mut archive).unwrap();
+    let packed = back_up(data.path(), Files::Beside, beside.path(), &mut archive).unwrap();
     assert_eq!((packed.files, packed.missing), (2, vec![file]));
     let there = tempfile::tempdir().unwrap();
-    let restored = restore(there.path(), &mut &archive[..]).unwrap();
+    let restored = restore(there.path(), Files::Beside, &mut &archive[..]).unwrap();
     assert_eq!(restored.faults.len(), 1, "{:?}", restored.faults);
 }
 
@@ -139,7 +142,7 @@ async fn only_a_whole_backup_of_ours_is_restored_and_only_into_an_empty_director
     let archive = packed(data.path());
     let refused = |archive: &[u8]| {
         let there = tempfile::tempdir().unwrap();
-        let error = restore(there.path(), &mut &*archive).unwrap_err();
+        let error = restore(there.path(), Files::Beside, &mut &*archive).unwrap_err();
         assert_eq!(names(there.path()), ["serve.lock"], "something was made");
         error
     };
@@ -193,12 +196,12 @@ async fn only_a_whole_backup_of_ours_is_restored_and_only_into_an_empty_director
 
     let full = tempfile::tempdir().unwrap();
     std::fs::write(full.path().join("mine"), "").unwrap();
-    let error = restore(full.path(), &mut &archive[..]).unwrap_err();
+    let error = restore(full.path(), Files::Beside, &mut &archive[..]).unwrap_err();
     assert!(matches!(error, BackupError::NotEmpty(_)), "{error}");
     assert_eq!(names(full.path()), ["mine"]);
     let taken = tempfile::tempdir().unwrap();
     let _lock = DirectoryLock::take(taken.path()).unwrap();
-    let error = restore(taken.path(), &mut &archive[..]).unwrap_err();
+    let error = restore(taken.path(), Files::Beside, &mut &archive[..]).unwrap_err();
     assert!(
         error.to_string().contains("another `moznods serve`"),
         "{error}"
@@ -240,7 +243,7 @@ async fn an_event_of_a_lost_time_does_not_come_again_as_another() {
 
     let other = tempfile::tempdir().unwrap();
     let there = other.path().join("data");
-    restore(&there, &mut &archive[..]).unwrap();
+    restore(&there, Files::Beside, &mut &archive[..]).unwrap();
     let again = SqlStore::open(&there, Missing::Refuse).unwrap();
     let first = again.last_event().await.unwrap();
     assert!(first > lost_too);
@@ -262,7 +265,7 @@ async fn an_event_of_a_lost_time_does_not_come_again_as_another() {
         let events = again.missed(ann, after, 100).await.unwrap().events;
         assert_eq!(events.unwrap().len(), 3);
     }
-    assert!(check(&there).unwrap().is_empty());
+    assert!(check(&there, Files::Beside).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -287,7 +290,7 @@ async fn what_killed_ones_have_left_is_removed_by_the_next() {
     // Nor do they make a directory one in which something is.
     let other = tempfile::tempdir().unwrap();
     leave(other.path());
-    restore(other.path(), &mut &archive[..]).unwrap();
+    restore(other.path(), Files::Beside, &mut &archive[..]).unwrap();
     assert_eq!(names(other.path()), ["files", "moznods.db", "serve.lock"]);
     drop(store);
 }

@@ -10,6 +10,7 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
+use crate::bucket::Bucket;
 use crate::full_disk::{mount, with_own_mounts};
 use crate::support::{Server, Socket, User, answer, eventually, free_port, keys};
 
@@ -80,6 +81,74 @@ fn on_disk(server: &Server) -> Vec<String> {
     found
 }
 
+/// Where the bytes of files are.
+struct Place {
+    /// `None`: beside the database.
+    bucket: Option<Bucket>,
+}
+
+impl Place {
+    async fn beside() -> Self {
+        Place { bucket: None }
+    }
+
+    async fn bucket() -> Self {
+        let bucket = Some(Bucket::open().await);
+        Place { bucket }
+    }
+
+    fn start(&self, arguments: &[&str]) -> Server {
+        let own = self.bucket.as_ref().map(Bucket::arguments);
+        let own = own.unwrap_or_default();
+        let own = own.iter().map(String::as_str);
+        Server::start(&own.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// Of all that is stored, or is about to be.
+    fn names(&self, server: &Server) -> Vec<String> {
+        let mut names = on_disk(server);
+        if let Some(bucket) = &self.bucket {
+            // Only what has no name yet is on this machine.
+            assert!(
+                names.iter().all(|name| name.starts_with("tmp/")),
+                "{names:?}"
+            );
+            names.extend(bucket.names());
+        }
+        names
+    }
+}
+
+macro_rules! wherever_they_are {
+    ($($test:ident,)+) => {
+        mod beside {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Place::beside().await).await;
+            })+
+        }
+
+        mod bucket {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Place::bucket().await).await;
+            })+
+        }
+    };
+}
+
+wherever_they_are! {
+    a_picture_goes_from_one_to_the_others_of_a_room,
+    parts_of_a_file_are_sent_as_they_are_asked_for,
+    what_is_not_to_be_taken_is_refused_and_leaves_nothing,
+    what_no_message_has_is_deleted_by_who_has_uploaded_it,
+    half_an_upload_leaves_nothing,
+    a_link_is_good_for_its_file_alone_and_not_for_ever,
+    what_nobody_needs_is_removed,
+    the_same_bytes_at_once_are_kept_once,
+    uploads_and_bombs_do_not_fill_the_memory,
+}
+
 fn database(server: &Server) -> rusqlite::Connection {
     rusqlite::Connection::open(server.directory().join("data/moznods.db")).unwrap()
 }
@@ -90,9 +159,8 @@ async fn attach(by: &User<'_>, room: i64, ids: &[i64]) -> (u16, Value) {
         .await
 }
 
-#[tokio::test]
-async fn a_picture_goes_from_one_to_the_others_of_a_room() {
-    let server = Server::start(&[]);
+async fn a_picture_goes_from_one_to_the_others_of_a_room(place: Place) {
+    let server = place.start(&[]);
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let eve = server.user("eve").await;
     let room = ann.room_with(&[&bob]).await;
@@ -249,9 +317,8 @@ async fn each_client_is_given_urls_by_which_it_reaches_the_server() {
     assert!(file["file"].as_str().unwrap().starts_with(&own), "{file}");
 }
 
-#[tokio::test]
-async fn parts_of_a_file_are_sent_as_they_are_asked_for() {
-    let server = Server::start(&[]);
+async fn parts_of_a_file_are_sent_as_they_are_asked_for(place: Place) {
+    let server = place.start(&[]);
     let ann = server.user("ann").await;
     let text: String = (0..100_000).map(|n| format!("{n}\n")).collect();
     let id = uploaded(&ann, "a.txt", "text/plain", text.clone()).await;
@@ -310,9 +377,8 @@ async fn parts_of_a_file_are_sent_as_they_are_asked_for() {
     assert_eq!(known.status(), 304);
 }
 
-#[tokio::test]
-async fn what_is_not_to_be_taken_is_refused_and_leaves_nothing() {
-    let server = Server::start(&["--files-max-size=100KiB"]);
+async fn what_is_not_to_be_taken_is_refused_and_leaves_nothing(place: Place) {
+    let server = place.start(&["--files-max-size=100KiB"]);
     let ann = server.user("ann").await;
     let html = "<!DOCTYPE html><script>alert(1)</script>";
     let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
@@ -366,13 +432,17 @@ async fn what_is_not_to_be_taken_is_refused_and_leaves_nothing() {
     let request = server.request(Method::POST, "/api/files/upload/");
     let anonymous = request.multipart(form("file", "a.txt", "text/plain", "text"));
     assert_eq!(answer(anonymous).await.0, 401);
-    assert!(on_disk(&server).is_empty(), "{:?}", on_disk(&server));
+    assert!(
+        place.names(&server).is_empty(),
+        "{:?}",
+        place.names(&server)
+    );
 
     // The longest that may be, with a name that leads elsewhere.
     let name = "../../../etc/\u{202E}gpj.txt";
     let (status, file) = upload(&ann, name, "text/plain", vec![b'x'; 100 * 1024]).await;
     assert_eq!((status, &file["name"]), (201, &json!("gpj.txt")));
-    assert_eq!(on_disk(&server).len(), 1);
+    assert_eq!(place.names(&server).len(), 1);
     // HTML may be text, and is never shown as more.
     let (status, file) = upload(&ann, "a.html", "text/html", html).await;
     assert_eq!(status, 201, "{file}");
@@ -424,9 +494,8 @@ async fn a_user_has_so_much_room_and_so_many_uploads() {
     assert!(header(&limited, "retry-after").parse::<u32>().unwrap() >= 1);
 }
 
-#[tokio::test]
-async fn what_no_message_has_is_deleted_by_who_has_uploaded_it() {
-    let server = Server::start(&["--files-quota-per-user=100KiB"]);
+async fn what_no_message_has_is_deleted_by_who_has_uploaded_it(place: Place) {
+    let server = place.start(&["--files-quota-per-user=100KiB"]);
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let much = || vec![b'x'; 60 * 1024];
     let (_, file) = upload(&ann, "a.txt", "text/plain", much()).await;
@@ -439,7 +508,7 @@ async fn what_no_message_has_is_deleted_by_who_has_uploaded_it() {
     assert_eq!(delete(&ann, &file).await, (204, Value::Null));
     assert_eq!(delete(&ann, &file).await.0, 404);
     eventually("its bytes are gone", || async {
-        on_disk(&server).is_empty()
+        place.names(&server).is_empty()
     })
     .await;
     let (status, file) = upload(&ann, "b.txt", "text/plain", much()).await;
@@ -471,23 +540,28 @@ fn begin_upload(server: &Server, token: &str) -> TcpStream {
     stream
 }
 
-#[tokio::test]
-async fn half_an_upload_leaves_nothing() {
-    let mut server = Server::start(&[]);
+async fn half_an_upload_leaves_nothing(place: Place) {
+    let mut server = place.start(&[]);
     let token = server.user("ann").await.token;
     let stream = begin_upload(&server, &token);
-    eventually("it is written", || async { on_disk(&server).len() == 1 }).await;
+    eventually("it is written", || async {
+        place.names(&server).len() == 1
+    })
+    .await;
     drop(stream);
-    eventually("it is gone", || async { on_disk(&server).is_empty() }).await;
+    eventually("it is gone", || async { place.names(&server).is_empty() }).await;
 
     let mut stream = begin_upload(&server, &token);
-    eventually("it is written", || async { on_disk(&server).len() == 1 }).await;
-    assert!(on_disk(&server)[0].starts_with("tmp/"));
+    eventually("it is written", || async {
+        place.names(&server).len() == 1
+    })
+    .await;
+    assert!(place.names(&server)[0].starts_with("tmp/"));
     server.crash_and_restart();
     let mut rest = Vec::new();
     // The end, or a reset.
     let _ = stream.read_to_end(&mut rest);
-    assert!(rest.is_empty() && on_disk(&server).is_empty());
+    assert!(rest.is_empty() && place.names(&server).is_empty());
     let rows = "SELECT (SELECT count(*) FROM files) + (SELECT count(*) FROM loose_blobs)";
     let rows: i64 = database(&server)
         .query_row(rows, [], |row| row.get(0))
@@ -495,9 +569,8 @@ async fn half_an_upload_leaves_nothing() {
     assert_eq!(rows, 0);
 }
 
-#[tokio::test]
-async fn a_link_is_good_for_its_file_alone_and_not_for_ever() {
-    let mut server = Server::start(&[]);
+async fn a_link_is_good_for_its_file_alone_and_not_for_ever(place: Place) {
+    let mut server = place.start(&[]);
     let (mine, token, file);
     {
         let ann = server.user("ann").await;
@@ -540,9 +613,8 @@ async fn a_link_is_good_for_its_file_alone_and_not_for_ever() {
     assert_eq!(ann.get(&format!("/api/files/{mine}/")).await.0, 200);
 }
 
-#[tokio::test]
-async fn what_nobody_needs_is_removed() {
-    let mut server = Server::start(&[]);
+async fn what_nobody_needs_is_removed(place: Place) {
+    let mut server = place.start(&[]);
     let (room, orphan, young, kept, ids, token);
     {
         let (ann, bob) = (server.user("ann").await, server.user("bob").await);
@@ -558,7 +630,7 @@ async fn what_nobody_needs_is_removed() {
         ids = (ann.id, bob.id);
         token = (ann.token.clone(), bob.token.clone());
         // Picture, thumbnail, two texts.
-        assert_eq!(on_disk(&server).len(), 4);
+        assert_eq!(place.names(&server).len(), 4);
         database(&server)
             .execute(
                 "UPDATE files SET created_at = created_at - 25 * 3600 * 1000000 WHERE id IN (?, ?, ?)",
@@ -570,7 +642,10 @@ async fn what_nobody_needs_is_removed() {
     {
         let ann = server.signed_in(&json!({"user": {"id": ids.0}, "token": token.0}));
         let bob = server.signed_in(&json!({"user": {"id": ids.1}, "token": token.1}));
-        eventually("one text is gone", || async { on_disk(&server).len() == 3 }).await;
+        eventually("one text is gone", || async {
+            place.names(&server).len() == 3
+        })
+        .await;
         assert_eq!(ann.get(&format!("/api/files/{orphan}/")).await.0, 404);
         assert_eq!(ann.get(&format!("/api/files/{young}/")).await.0, 200);
         let path = format!("/api/files/{kept}/download/");
@@ -587,12 +662,14 @@ async fn what_nobody_needs_is_removed() {
             .unwrap();
     }
     server.crash_and_restart();
-    eventually("one text is left", || async { on_disk(&server).len() == 1 }).await;
+    eventually("one text is left", || async {
+        place.names(&server).len() == 1
+    })
+    .await;
 }
 
-#[tokio::test]
-async fn the_same_bytes_at_once_are_kept_once() {
-    let server = Server::start(&[]);
+async fn the_same_bytes_at_once_are_kept_once(place: Place) {
+    let server = place.start(&[]);
     let ann = server.user("ann").await;
     let png = picture(ImageFormat::Png, 100, 100);
     let at_once = (0..4).map(|_| upload(&ann, "a.png", "image/png", png.clone()));
@@ -600,12 +677,11 @@ async fn the_same_bytes_at_once_are_kept_once() {
         assert_eq!(status, 201, "{file}");
         assert_eq!(fetch(&file["file"]).await.bytes().await.unwrap(), png);
     }
-    assert_eq!(on_disk(&server).len(), 2, "with its thumbnail");
+    assert_eq!(place.names(&server).len(), 2, "with its thumbnail");
 }
 
-#[tokio::test]
-async fn uploads_and_bombs_do_not_fill_the_memory() {
-    let server = Server::start(&["--files-max-size=32MiB"]);
+async fn uploads_and_bombs_do_not_fill_the_memory(place: Place) {
+    let server = place.start(&["--files-max-size=32MiB"]);
     let mut users = Vec::new();
     for n in 0..3 {
         users.push(server.user(&format!("user{n}")).await);

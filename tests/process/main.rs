@@ -16,6 +16,7 @@ mod backup;
 mod balancer;
 mod bench;
 mod bots;
+mod bucket;
 mod calls;
 mod chat;
 mod commands;

@@ -84,6 +84,8 @@ impl<'a> FoundFiles<'a> {
             has_thumbnail: judged.thumbnail.is_some(),
         };
         if self.keep {
+            // Up to an hour nobody removes them.
+            self.app.expect(found.hash).await?;
             self.app.keep(judged).await?;
         }
         Ok(Ok(found))
@@ -99,6 +101,7 @@ impl<'a> FoundFiles<'a> {
             Err(why) => return Ok(Err(why)),
         };
         if self.keep {
+            self.app.expect(hash).await?;
             self.app.keep_avatar(hash, &bytes).await?;
         }
         Ok(Ok(hash))

@@ -8,13 +8,21 @@ mod pictures;
 mod sweep;
 mod text;
 
-use moznods_storage::{BlobHash, Blobs, File, FileId, NewFile, User, Variant};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moznods_storage::{
+    Blob, BlobError, BlobHash, Blobs, ByteStream, ExpectedBlob, File, FileId, NewFile, S3Blobs,
+    S3Settings, User, Variant,
+};
 use ring::digest::{SHA256, digest};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::Notify;
 
 use super::metrics::Refused;
 use super::{App, Error, Problem, Refusal, Result, now};
+use crate::config::Config;
+use crate::outbound::{Outbound, Pooled};
 
 pub(super) use found::{FoundFile, FoundFiles, NotTaken};
 pub use incoming::Incoming;
@@ -28,28 +36,46 @@ const THUMBNAIL: u32 = 320;
 const AVATAR: u32 = 512;
 /// Bytes of a picture from which an avatar is made.
 const MAX_AVATAR: u64 = 5 * 1024 * 1024;
+/// Between two looks whether somebody is done removing what is to be stored.
+const REMOVAL_LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked.
+const REMOVAL_LOOKS: usize = 150;
 
 /// Where the bytes are, and what must not be done at once.
 #[derive(Debug)]
 pub(super) struct Files {
     blobs: Blobs,
     pictures: Pictures,
-    /// Held by all who store bytes, up to where something refers to them; alone by who removes those that nothing
-    /// refers to.
-    storing: RwLock<()>,
     /// Something may have become loose.
     loosened: Notify,
 }
 
 impl Files {
-    pub fn new(data_dir: &std::path::Path) -> Self {
-        Files {
-            blobs: Blobs::in_directory(data_dir),
+    pub fn new(config: &Config, outbound: &Arc<Outbound>) -> Result<Self> {
+        Ok(Files {
+            blobs: blobs(config, outbound)?,
             pictures: Pictures::default(),
-            storing: RwLock::default(),
             loosened: Notify::new(),
-        }
+        })
     }
+}
+
+/// Where the settings want them.
+pub fn blobs(config: &Config, outbound: &Arc<Outbound>) -> std::result::Result<Blobs, BlobError> {
+    let Some(bucket) = &config.files.bucket else {
+        return Ok(Blobs::in_directory(&config.data_dir));
+    };
+    let settings = S3Settings {
+        endpoint: bucket.endpoint.clone(),
+        bucket: bucket.name.clone(),
+        region: bucket.region.clone(),
+        access_key_id: bucket.access_key_id.clone(),
+        secret_access_key: bucket.secret_access_key.expose().to_owned(),
+        path_style: bucket.path_style,
+        prefix: bucket.prefix.clone(),
+    };
+    let shared = S3Blobs::new(settings, Pooled::new(Arc::clone(outbound)))?;
+    Ok(Blobs::shared(&config.data_dir, Arc::new(shared)))
 }
 
 /// A file that may be stored.
@@ -70,21 +96,25 @@ pub enum AvatarChange {
 
 /// A file that is to be sent.
 #[derive(Debug)]
-pub struct Content {
-    pub bytes: tokio::fs::File,
-    pub size: u64,
-}
+pub struct Content(Blob);
 
 impl Content {
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
     /// Of a picture that was written here: one of two types.
     pub async fn picture_type(&mut self) -> Result<&'static str> {
-        let mut first = [0];
-        self.bytes.read_exact(&mut first).await?;
-        self.bytes.rewind().await?;
-        Ok(match first {
-            [0x89] => "image/png",
+        Ok(match self.0.first().await? {
+            0x89 => "image/png",
             _ => "image/jpeg",
         })
+    }
+
+    /// Part of the bytes, which lies within them.
+    pub async fn read(self, range: Range<u64>) -> Result<ByteStream> {
+        Ok(self.0.read(range).await?)
     }
 }
 
@@ -114,9 +144,10 @@ impl App {
         let size = u64::try_from(received.size).unwrap_or(u64::MAX);
         self.check_quota(user, size).await?;
         let judged = self.judge(received, &claim).await?;
+        let blob = self.expect(judged.received.hash).await?;
         let new = NewFile {
             uploader: user.id,
-            hash: judged.received.hash,
+            blob,
             name: judged.name.clone(),
             content_type: judged.content_type.clone(),
             size: judged.received.size,
@@ -125,7 +156,6 @@ impl App {
             quota: self.quota(),
             now: now(),
         };
-        let _storing = self.files.storing.read().await;
         let stored = async {
             self.keep(judged).await?;
             Ok(self.store.add_file(new).await?)
@@ -136,9 +166,28 @@ impl App {
                 self.metrics.files.inc();
                 self.metrics.file_bytes.inc_by(file.size);
             }
-            Err(_) => self.files.loosened.notify_one(),
+            Err(_) => self.give_up(blob).await,
         }
         stored
+    }
+
+    /// Before bytes are stored. Whoever removes the same just now is waited for.
+    async fn expect(&self, hash: BlobHash) -> Result<ExpectedBlob> {
+        for _ in 0..REMOVAL_LOOKS {
+            if let Some(blob) = self.store.expect_blob(hash, now()).await? {
+                return Ok(blob);
+            }
+            tokio::time::sleep(REMOVAL_LOOK).await;
+        }
+        Err(Refusal::FilesUnavailable.into())
+    }
+
+    /// Nothing will refer to them. Where that cannot be noted, it will be found out when they are too old.
+    async fn give_up(&self, blob: ExpectedBlob) {
+        if let Err(error) = self.store.release_blob(blob).await {
+            tracing::warn!(%error, "bytes that were given up stay for an hour");
+        }
+        self.files.loosened.notify_one();
     }
 
     /// What a file is, if it may be stored.
@@ -171,10 +220,9 @@ impl App {
         })
     }
 
-    /// Gives the bytes their place. Nothing refers to them yet: see [`Files::storing`].
+    /// Gives the bytes their place, which are expected. Nothing refers to them yet.
     async fn keep(&self, judged: Judged) -> Result<()> {
         let (blobs, hash) = (&self.files.blobs, judged.received.hash);
-        self.store.expect_blob(hash).await?;
         if let Some(thumbnail) = judged.thumbnail {
             let mut partial = blobs.begin().await?;
             partial.write(&thumbnail).await?;
@@ -220,15 +268,25 @@ impl App {
         Ok(self.store.any_file(file).await?.ok_or(Refusal::NotFound)?)
     }
 
-    pub async fn content(&self, hash: BlobHash, variant: Variant) -> Result<Content> {
-        match self.files.blobs.open(hash, variant).await {
-            Ok((bytes, size)) => Ok(Content { bytes, size }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                tracing::error!(%hash, "the bytes of a file are not on the disk");
-                Err(Refusal::NotFound.into())
-            }
-            Err(error) => Err(error.into()),
+    /// The bytes of a file.
+    pub async fn content(&self, file: &File) -> Result<Content> {
+        let size = u64::try_from(file.size).ok();
+        self.bytes(file.hash, Variant::Whole, size).await
+    }
+
+    pub async fn thumbnail(&self, file: &File) -> Result<Content> {
+        if !file.has_thumbnail {
+            return Err(Refusal::NotFound.into());
         }
+        self.bytes(file.hash, Variant::Thumbnail, None).await
+    }
+
+    async fn bytes(&self, hash: BlobHash, variant: Variant, size: Option<u64>) -> Result<Content> {
+        let opened = self.files.blobs.open(hash, variant, size).await;
+        if let Err(BlobError::Missing) = opened {
+            tracing::error!(%hash, "the bytes of a file are not there");
+        }
+        Ok(Content(opened?))
     }
 
     /// For the picture of an account.
@@ -239,11 +297,17 @@ impl App {
     /// What was sent is not kept, but a small picture made of it.
     pub async fn finish_avatar(&self, user: &User, incoming: Incoming) -> Result<User> {
         let (hash, bytes) = self.small_avatar(incoming).await?;
-        let _storing = self.files.storing.read().await;
-        self.keep_avatar(hash, &bytes).await?;
-        let user = self.store.set_avatar(user.id, Some(hash)).await?;
-        self.files.loosened.notify_one();
-        Ok(user)
+        let blob = self.expect(hash).await?;
+        let set = async {
+            self.keep_avatar(hash, &bytes).await?;
+            Ok(self.store.set_avatar(user.id, Some(blob)).await?)
+        };
+        let set: Result<User> = set.await;
+        match &set {
+            Ok(_) => self.files.loosened.notify_one(),
+            Err(_) => self.give_up(blob).await,
+        }
+        set
     }
 
     async fn small_avatar(&self, incoming: Incoming) -> Result<(BlobHash, Vec<u8>)> {
@@ -267,7 +331,6 @@ impl App {
 
     /// As [`Self::keep`].
     async fn keep_avatar(&self, hash: BlobHash, bytes: &[u8]) -> Result<()> {
-        self.store.expect_blob(hash).await?;
         let mut partial = self.files.blobs.begin().await?;
         partial.write(bytes).await?;
         let keeping = self.files.blobs.keep(partial, hash, Variant::Whole);
@@ -285,7 +348,7 @@ impl App {
         if !self.store.is_avatar(hash).await? {
             return Err(Refusal::NotFound.into());
         }
-        self.content(hash, Variant::Whole).await
+        self.bytes(hash, Variant::Whole, None).await
     }
 
     /// Bytes that a user's files may take.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moznods_storage::LooseBlobs;
+use tokio::time::Instant;
+
 use super::super::{App, Result, now};
 
 /// Between two looks, where nothing calls for one.
@@ -10,6 +13,10 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Removed in one step, so that others are not kept waiting.
 const STEP: i64 = 100;
 const HOUR: i64 = 3600 * 1_000_000;
+/// After which no removal of a step is begun any more, so that who is slow removes nothing that others have stored since.
+const REMOVING: Duration = Duration::from_secs(LooseBlobs::FOR.as_secs() / 4);
+/// Between two looks for what uploads have left in a place that is shared.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
 impl App {
     /// Makes the place for files, and removes what an earlier server has left half done.
@@ -21,10 +28,15 @@ impl App {
 
     pub(in super::super) async fn sweep_files(self: Arc<Self>) {
         let mut looks = tokio::time::interval(EVERY);
+        let mut tidying = tokio::time::interval(TIDY_EVERY);
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
                 () = self.files.loosened.notified() => {}
+                _ = tidying.tick() => {
+                    self.tidy().await;
+                    continue;
+                }
             }
             if let Err(error) = self.sweep().await {
                 tracing::error!(%error, "files that nobody needs could not be removed");
@@ -32,6 +44,15 @@ impl App {
         }
     }
 
+    async fn tidy(&self) {
+        if let Some(shared) = self.files.blobs.shared_place()
+            && let Err(error) = shared.tidy().await
+        {
+            tracing::warn!(%error, "what uploads have left in the store of files could not be removed");
+        }
+    }
+
+    /// Of several servers on one database each does so: what one has been given to remove no other is.
     async fn sweep(&self) -> Result<()> {
         let hours = i64::from(self.config.files.orphan_hours);
         let before = now().saturating_sub(hours * HOUR);
@@ -39,15 +60,31 @@ impl App {
             self.store.remove_orphans(before, STEP).await?;
         }
         loop {
-            let _alone = self.files.storing.write().await;
-            let loose = self.store.loose_blobs(STEP).await?;
-            if loose.is_empty() {
+            let begun = Instant::now();
+            let mut loose = self.store.loose_blobs(STEP, now()).await?;
+            if loose.hashes.is_empty() {
                 break;
             }
-            for hash in &loose {
-                self.files.blobs.remove(*hash).await?;
+            let (mut removed, mut outcome) = (0, Ok(()));
+            for hash in &loose.hashes {
+                if begun.elapsed() > REMOVING {
+                    break;
+                }
+                outcome = self.files.blobs.remove(*hash).await;
+                if outcome.is_err() {
+                    break;
+                }
+                removed += 1;
             }
+            let left = LooseBlobs {
+                hashes: loose.hashes.split_off(removed),
+                since: loose.since,
+            };
             self.store.forget_blobs(loose).await?;
+            if !left.hashes.is_empty() {
+                self.store.return_blobs(left, now()).await?;
+            }
+            outcome?;
         }
         let usage = self.store.all_file_usage().await?;
         self.metrics.files.set(usage.files);

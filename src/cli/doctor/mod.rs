@@ -2,6 +2,7 @@
 //! what to do. Changes nothing but that it tries: a file in the data directory, ports, a relay for a moment.
 
 mod addresses;
+mod bucket;
 mod certificates;
 mod data;
 mod machine;
@@ -71,6 +72,7 @@ struct Running {
 async fn look(config: Config, report: &mut Report) -> Outcome {
     let running = running(&config, report).await?;
     data::look(&config, report)?;
+    bucket::look(&config, report).await?;
     machine::look(&config, running.as_ref(), report)?;
     let certificate = certificates::of_relay(&config, report)?;
     let relay = match &running {

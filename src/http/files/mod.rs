@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use moznods_storage::{BlobHash, File, FileId, User, Variant};
+use moznods_storage::{BlobHash, File, FileId, User};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -126,7 +126,7 @@ impl Link {
     (status = 200, body = inline(Binary), content_type = "*/*", description = "The bytes."),
     (status = 206, body = inline(Binary), content_type = "*/*", description = "The part that `Range` asks for."),
     (status = 304),
-    refused::RangeNotSatisfiable, refused::AuthenticationRequired,
+    refused::RangeNotSatisfiable, refused::AuthenticationRequired, refused::FilesUnavailable,
 ), security((), ("token" = []), ("bearer" = [])))]
 pub async fn download(
     edge: State,
@@ -135,7 +135,7 @@ pub async fn download(
     Head(head): Head,
 ) -> ApiResult<Response> {
     let file = link.file(&edge, &head, file).await?;
-    let content = edge.app.content(file.hash, Variant::Whole).await?;
+    let content = edge.app.content(&file).await?;
     let (content_type, inline) = shown_as(&file.content_type);
     let about = About {
         content_type,
@@ -151,7 +151,7 @@ pub async fn download(
     (status = 200, body = inline(Binary), content_type = "image/*", description = "The bytes."),
     (status = 206, body = inline(Binary), content_type = "image/*", description = "The part that `Range` asks for."),
     (status = 304),
-    refused::RangeNotSatisfiable, refused::AuthenticationRequired,
+    refused::RangeNotSatisfiable, refused::AuthenticationRequired, refused::FilesUnavailable,
 ), security((), ("token" = []), ("bearer" = [])))]
 pub async fn thumbnail(
     edge: State,
@@ -160,10 +160,7 @@ pub async fn thumbnail(
     Head(head): Head,
 ) -> ApiResult<Response> {
     let file = link.file(&edge, &head, file).await?;
-    if !file.has_thumbnail {
-        return Err(Refusal::NotFound.into());
-    }
-    let mut content = edge.app.content(file.hash, Variant::Thumbnail).await?;
+    let mut content = edge.app.thumbnail(&file).await?;
     let about = About {
         content_type: content.picture_type().await?,
         disposition: None,
@@ -178,7 +175,7 @@ pub async fn thumbnail(
     (status = 200, body = inline(Binary), content_type = "image/*", description = "The bytes."),
     (status = 206, body = inline(Binary), content_type = "image/*", description = "The part that `Range` asks for."),
     (status = 304),
-    refused::RangeNotSatisfiable,
+    refused::RangeNotSatisfiable, refused::FilesUnavailable,
 ))]
 pub async fn avatar(edge: State, Segment(hash): Segment, Head(head): Head) -> ApiResult<Response> {
     edge.limits.stranger(client::address(&edge, &head))?;

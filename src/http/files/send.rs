@@ -1,20 +1,13 @@
 //! Bytes of files as they are sent: with ranges, and with headers under which nothing of them can act in a page.
 
-use std::io::SeekFrom;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::BytesMut;
-use futures_util::stream;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::range::{Part, part};
 use crate::app::Content;
 use crate::http::error::{ApiError, ApiResult};
 
-/// Bytes that are read at a time.
-const PIECE: usize = 64 * 1024;
 /// Neither script nor form nor anything else works in it, should somebody open it as a page.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
@@ -30,7 +23,7 @@ pub struct About {
 
 /// The answer to a request with these headers.
 pub async fn send(asked: &HeaderMap, content: Content, about: About) -> ApiResult<Response> {
-    let Content { mut bytes, size } = content;
+    let size = content.size();
     let mut headers = HeaderMap::new();
     let mut set = |name, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -70,24 +63,7 @@ pub async fn send(asked: &HeaderMap, content: Content, about: About) -> ApiResul
     };
     let length = range.end - range.start;
     set(header::CONTENT_LENGTH, &length.to_string());
-    if range.start > 0 {
-        let seeking = bytes.seek(SeekFrom::Start(range.start));
-        seeking.await.map_err(|_| ApiError::Internal)?;
-    }
-    let pieces = stream::try_unfold((bytes, length), |(mut bytes, left)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        let mut piece = BytesMut::with_capacity(most);
-        let mut part = (&mut bytes).take(most as u64);
-        if part.read_buf(&mut piece).await? == 0 {
-            // Cut on the disk: the client must not take it for all.
-            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
-        }
-        let left = left - piece.len() as u64;
-        Ok(Some((piece.freeze(), (bytes, left))))
-    });
+    let pieces = content.read(range).await?;
     Ok((status, headers, Body::from_stream(pieces)).into_response())
 }
 

@@ -105,6 +105,7 @@ refused! {
     FileContradiction,
     FileAttached,
     StorageFull,
+    FilesUnavailable,
     PushOff,
     }
     edge {
@@ -153,5 +154,5 @@ together! {
     /// Of the relay.
     Relay: RelayNotRunning, Overloaded;
     /// A file of an upload.
-    Upload: Fields, QuotaExceeded, FileTooLarge, FileType, FileContradiction, StorageFull, TooSlow, Overloaded;
+    Upload: Fields, QuotaExceeded, FileTooLarge, FileType, FileContradiction, StorageFull, FilesUnavailable, TooSlow, Overloaded;
 }

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use futures_util::StreamExt;
 use ring::digest::{Context, SHA256};
 
-use super::{BackupError, FILES};
+use super::{BackupError, FILES, Files};
+use crate::blobs::relative_path;
 use crate::sqlite::offline::{self, Depth};
-use crate::{BlobHash, Blobs, StorageError, Variant};
+use crate::{BlobError, BlobHash, SharedBlobs, StorageError, Variant};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +81,9 @@ impl fmt::Display for Fault {
 }
 
 /// What is wrong with the data of `directory`, beside a server that may be running. Changes nothing. Blocks on the disk.
-pub fn check(directory: &Path) -> Result<Vec<Fault>, BackupError> {
+pub fn check(directory: &Path, files: Files) -> Result<Vec<Fault>, BackupError> {
     let mut faults = offline::faults(directory, Depth::Whole)?;
-    if !faults.is_empty() {
+    if !faults.is_empty() || files == Files::Elsewhere {
         return Ok(faults);
     }
     for (hash, thumbnail) in offline::blobs_in(directory)? {
@@ -94,6 +96,59 @@ pub fn check(directory: &Path) -> Result<Vec<Fault>, BackupError> {
     Ok(faults)
 }
 
+/// As [`check`], of bytes that are in a place that is shared, which faults name by `place`. The database is sound. An error
+/// where that place cannot be asked.
+pub async fn check_shared(
+    directory: &Path,
+    shared: &dyn SharedBlobs,
+    place: &str,
+) -> Result<Vec<Fault>, BackupError> {
+    let mut faults = Vec::new();
+    for (hash, thumbnail) in offline::blobs_in(directory)? {
+        let thumbnail = thumbnail.then_some(Variant::Thumbnail);
+        for variant in std::iter::once(Variant::Whole).chain(thumbnail) {
+            let path = Path::new(place).join(relative_path(hash, variant));
+            let found = match of_shared(shared, hash, variant).await {
+                Ok(found) => found,
+                Err(error) => {
+                    let why = io::Error::other(error.to_string());
+                    return Err(BackupError::Io { path, why });
+                }
+            };
+            let fault = match (variant, found) {
+                (_, None) => Fault::Missing(path),
+                (Variant::Whole, Some(found)) if found != hash => Fault::Changed(path),
+                _ => continue,
+            };
+            if offline::is_needed(directory, hash)? {
+                faults.push(fault);
+            }
+        }
+    }
+    Ok(faults)
+}
+
+/// What hash the bytes have; `None`: they are not there, or are cut off.
+async fn of_shared(
+    shared: &dyn SharedBlobs,
+    hash: BlobHash,
+    variant: Variant,
+) -> Result<Option<BlobHash>, BlobError> {
+    let size = match shared.size(hash, variant).await {
+        Err(BlobError::Missing) => return Ok(None),
+        size => size?,
+    };
+    let mut pieces = match shared.get(hash, variant, 0..size).await {
+        Err(BlobError::Missing) => return Ok(None),
+        pieces => pieces?,
+    };
+    let mut context = Context::new(&SHA256);
+    while let Some(piece) = pieces.next().await {
+        context.update(&piece?);
+    }
+    Ok(Some(finished(context)))
+}
+
 /// As [`check`], of the database alone and with less care, so that it does not take long.
 pub fn glance(directory: &Path) -> Result<Vec<Fault>, StorageError> {
     offline::faults(directory, Depth::Pages)
@@ -101,7 +156,7 @@ pub fn glance(directory: &Path) -> Result<Vec<Fault>, StorageError> {
 
 fn of_blob(directory: &Path, hash: BlobHash, thumbnail: bool) -> Vec<Fault> {
     let path = |variant| {
-        let relative = Blobs::relative_path(hash, variant);
+        let relative = relative_path(hash, variant);
         directory.join(FILES).join(relative)
     };
     let mut faults = Vec::new();
@@ -139,9 +194,13 @@ fn hash_of(path: &Path) -> std::io::Result<BlobHash> {
             Err(error) => return Err(error),
         }
     }
+    Ok(finished(context))
+}
+
+fn finished(context: Context) -> BlobHash {
     let mut hash = BlobHash([0; 32]);
     for (byte, found) in hash.0.iter_mut().zip(context.finish().as_ref()) {
         *byte = *found;
     }
-    Ok(hash)
+    hash
 }

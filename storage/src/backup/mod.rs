@@ -8,12 +8,21 @@ mod unpack;
 
 use std::path::{Path, PathBuf};
 
-pub use check::{Fault, check, glance};
+pub use check::{Fault, check, check_shared, glance};
 pub use leftovers::{BACKUP, EXPORT, remove_leftovers, unfinished_file};
 pub use pack::{Packed, back_up};
 pub use unpack::{Restored, restore};
 
 use crate::StorageError;
+
+/// Where the bytes of files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// The database.
+    Beside,
+    /// A place of their own, which is not looked at.
+    Elsewhere,
+}
 
 /// The names of the entries.
 const DATABASE: &str = "moznods.db";

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::leftovers::{BACKUP, WorkDirectory, remove_leftovers};
-use super::{BackupError, DATABASE, END, FILES, at};
+use super::{BackupError, DATABASE, END, FILES, Files, at};
+use crate::blobs::relative_path;
 use crate::sqlite::offline;
-use crate::{BlobHash, Blobs, Variant};
+use crate::{BlobHash, Variant};
 
 /// How often it is begun again when bytes have been removed since the database was copied.
 const TRIES: usize = 3;
@@ -26,9 +27,11 @@ pub struct Packed {
 }
 
 /// Writes the data of `directory` to `out` as they are at one moment: the database first, then the bytes that it names at
-/// that moment, which never change. The copy of the database lies in `beside` for so long. Blocks on the disk.
+/// that moment, which never change; those that are elsewhere stay there. The copy of the database lies in `beside` for so
+/// long. Blocks on the disk.
 pub fn back_up(
     directory: &Path,
+    files: Files,
     beside: &Path,
     out: &mut dyn Write,
 ) -> Result<Packed, BackupError> {
@@ -39,7 +42,10 @@ pub fn back_up(
     let held = loop {
         left -= 1;
         offline::copy(directory, &copy)?;
-        let named = offline::blobs(&copy)?;
+        let named = match files {
+            Files::Beside => offline::blobs(&copy)?,
+            Files::Elsewhere => Vec::new(),
+        };
         let held = hold(directory, &named)?;
         if held.missing.is_empty() || left == 0 {
             break held;
@@ -86,7 +92,7 @@ fn hold(directory: &Path, named: &[(BlobHash, bool)]) -> Result<Held, BackupErro
     for (hash, thumbnail) in named {
         let thumbnail = thumbnail.then_some(Variant::Thumbnail);
         for variant in std::iter::once(Variant::Whole).chain(thumbnail) {
-            let file = Blobs::relative_path(*hash, variant);
+            let file = relative_path(*hash, variant);
             let (from, to) = (directory.join(FILES).join(&file), held.path().join(&file));
             if let Some(parent) = to.parent() {
                 std::fs::create_dir_all(parent).map_err(at(parent))?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::leftovers::{RESTORE, WorkDirectory, remove_leftovers};
-use super::{BackupError, DATABASE, END, FILES, Fault, at};
+use super::{BackupError, DATABASE, END, FILES, Fault, Files, at};
 use crate::DirectoryLock;
 use crate::sqlite::offline;
 
@@ -26,14 +26,18 @@ pub struct Restored {
 
 /// Makes `directory` what it was when `archive` was written. Nothing is there unless all of it is, and the database is
 /// sound. Blocks on the disk.
-pub fn restore(directory: &Path, archive: &mut dyn Read) -> Result<Restored, BackupError> {
+pub fn restore(
+    directory: &Path,
+    files: Files,
+    archive: &mut dyn Read,
+) -> Result<Restored, BackupError> {
     remove_leftovers(directory);
     is_empty(directory)?;
     let lock = DirectoryLock::take(directory)?;
     is_empty(directory)?;
     let work = WorkDirectory::make(directory, RESTORE)?;
-    let files = unpack(work.path(), archive)?;
-    let faults = super::check(work.path())?;
+    let unpacked = unpack(work.path(), archive)?;
+    let faults = super::check(work.path(), files)?;
     // Bytes that are not there were not when the backup was made, as it is whole.
     if let Some(fault) = faults.iter().find(|fault| !fault.is_of_a_file()) {
         return Err(BackupError::Damaged(fault.to_string()));
@@ -47,7 +51,10 @@ pub fn restore(directory: &Path, archive: &mut dyn Read) -> Result<Restored, Bac
     }
     sync(directory)?;
     drop((work, lock));
-    Ok(Restored { files, faults })
+    Ok(Restored {
+        files: unpacked,
+        faults,
+    })
 }
 
 fn is_empty(directory: &Path) -> Result<(), BackupError> {

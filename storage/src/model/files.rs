@@ -1,6 +1,7 @@
 //! Files, what they are attached to, and the names of their bytes.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::{Timestamp, UserId};
 
@@ -64,10 +65,38 @@ pub struct File {
     pub created_at: Timestamp,
 }
 
+/// Bytes whose storing is noted. Nobody removes them before a row refers to them, unless that takes longer than
+/// [`ExpectedBlob::FOR`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectedBlob {
+    pub id: i64,
+    pub hash: BlobHash,
+}
+
+impl ExpectedBlob {
+    /// By the clocks of all who share the database, which may differ by a little of it.
+    pub const FOR: Duration = Duration::from_secs(3600);
+}
+
+/// Bytes that nothing refers to, for whoever is to remove them now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LooseBlobs {
+    pub hashes: Vec<BlobHash>,
+    /// When they were given to him.
+    pub since: Timestamp,
+}
+
+impl LooseBlobs {
+    /// After which others may store the same bytes, or remove them. Who removes has to be done long before.
+    pub const FOR: Duration = Duration::from_secs(600);
+    /// After which a request to remove that was given up has come to its end.
+    pub const GRACE: Duration = Duration::from_secs(10);
+}
+
 #[derive(Debug, Clone)]
 pub struct NewFile {
     pub uploader: UserId,
-    pub hash: BlobHash,
+    pub blob: ExpectedBlob,
     pub name: String,
     pub content_type: String,
     /// Bytes.

@@ -1,6 +1,7 @@
 //! SQL of files, attachments and avatars.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -8,14 +9,18 @@ use super::users::by_id;
 use super::{Result, SqlStore, found};
 use crate::sql::{Connection, OptionalExtension, Row, SqlResult, params};
 use crate::{
-    Attachment, BlobHash, File, FileId, FileStore, FileUsage, Message, MessageId, NewFile,
-    StorageError, Timestamp, User, UserId,
+    Attachment, BlobHash, ExpectedBlob, File, FileId, FileStore, FileUsage, LooseBlobs, Message,
+    MessageId, NewFile, StorageError, Timestamp, User, UserId,
 };
 
 #[async_trait]
 impl FileStore for SqlStore {
-    async fn expect_blob(&self, hash: BlobHash) -> Result<()> {
-        self.write(move |c| expect(c, hash)).await
+    async fn expect_blob(&self, hash: BlobHash, now: Timestamp) -> Result<Option<ExpectedBlob>> {
+        self.write(move |c| expect(c, hash, now)).await
+    }
+
+    async fn release_blob(&self, blob: ExpectedBlob) -> Result<()> {
+        self.write(move |c| release(c, blob).map(drop)).await
     }
 
     async fn add_file(&self, file: NewFile) -> Result<File> {
@@ -50,7 +55,7 @@ impl FileStore for SqlStore {
         self.write(move |c| remove_orphans(c, before, limit)).await
     }
 
-    async fn set_avatar(&self, user: UserId, avatar: Option<BlobHash>) -> Result<User> {
+    async fn set_avatar(&self, user: UserId, avatar: Option<ExpectedBlob>) -> Result<User> {
         self.write(move |c| set_avatar(c, user, avatar)).await
     }
 
@@ -58,16 +63,20 @@ impl FileStore for SqlStore {
         self.read(move |c| is_avatar(c, hash)).await
     }
 
-    async fn loose_blobs(&self, limit: i64) -> Result<Vec<BlobHash>> {
+    async fn loose_blobs(&self, limit: i64, now: Timestamp) -> Result<LooseBlobs> {
         // Where nothing was removed, there is nothing to write.
-        if self.read(nothing_loose).await? {
-            return Ok(Vec::new());
+        if !self.read(move |c| any_loose(c, now)).await? {
+            return Ok(LooseBlobs::default());
         }
-        self.write(move |c| loose(c, limit)).await
+        self.write(move |c| loose(c, limit, now)).await
     }
 
-    async fn forget_blobs(&self, hashes: Vec<BlobHash>) -> Result<()> {
-        self.write(move |c| forget(c, &hashes)).await
+    async fn return_blobs(&self, left: LooseBlobs, now: Timestamp) -> Result<()> {
+        self.write(move |c| give_back(c, &left, now)).await
+    }
+
+    async fn forget_blobs(&self, removed: LooseBlobs) -> Result<()> {
+        self.write(move |c| forget(c, &removed)).await
     }
 
     async fn needed_blobs(
@@ -98,13 +107,40 @@ fn read_file(row: &Row<'_>) -> SqlResult<File> {
     })
 }
 
-fn expect(c: &Connection, hash: BlobHash) -> Result<()> {
-    c.prepare_cached("INSERT INTO loose_blobs (hash) VALUES (?) ON CONFLICT DO NOTHING")?
-        .execute([hash])?;
-    Ok(())
+/// Before which an expectation, or who removes, is not counted any more.
+fn stale(now: Timestamp, bound: Duration) -> Timestamp {
+    now.saturating_sub(i64::try_from(bound.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn expect(c: &Connection, hash: BlobHash, now: Timestamp) -> Result<Option<ExpectedBlob>> {
+    let free = c
+        .prepare_cached(
+            "INSERT INTO loose_blobs (hash) VALUES (?1) ON CONFLICT (hash) DO UPDATE SET removing_since = NULL
+             WHERE loose_blobs.removing_since IS NULL OR loose_blobs.removing_since < ?2",
+        )?
+        .execute(params![hash, stale(now, LooseBlobs::FOR)])?;
+    if free == 0 {
+        return Ok(None);
+    }
+    let id = c.insert(
+        "INSERT INTO expected_blobs (hash, expected_at) VALUES (?, ?)",
+        params![hash, now],
+    )?;
+    Ok(id.map(|id| ExpectedBlob { id, hash }))
+}
+
+/// Whether it was still expected.
+fn release(c: &Connection, blob: ExpectedBlob) -> Result<bool> {
+    let rows = c
+        .prepare_cached("DELETE FROM expected_blobs WHERE id = ? AND hash = ?")?
+        .execute(params![blob.id, blob.hash])?;
+    Ok(rows == 1)
 }
 
 fn add(c: &Connection, new: NewFile) -> Result<File> {
+    if !release(c, new.blob)? {
+        return Err(StorageError::BlobGone);
+    }
     let used = usage(c, new.uploader)?.bytes;
     let fits = |quota: i64| used.checked_add(new.size).is_some_and(|sum| sum <= quota);
     if !new.quota.is_none_or(fits) {
@@ -112,7 +148,7 @@ fn add(c: &Connection, new: NewFile) -> Result<File> {
     }
     let (width, height) = new.dimensions.unzip();
     let row = params![
-        new.hash,
+        new.blob.hash,
         new.uploader,
         new.name,
         new.content_type,
@@ -255,14 +291,21 @@ pub(super) fn add_attachments<'a>(
     Ok(())
 }
 
-fn set_avatar(c: &Connection, user: UserId, avatar: Option<BlobHash>) -> Result<User> {
+fn set_avatar(c: &Connection, user: UserId, avatar: Option<ExpectedBlob>) -> Result<User> {
+    if let Some(blob) = avatar
+        && !release(c, blob)?
+    {
+        return Err(StorageError::BlobGone);
+    }
+    let avatar = avatar.map(|blob| blob.hash);
     found(
         c.prepare_cached("UPDATE users SET avatar_hash = ? WHERE id = ? AND NOT deleted")?
             .execute(params![avatar, user])?,
     )?;
     // The same picture once more.
     if let Some(avatar) = avatar {
-        forget(c, &[avatar])?;
+        c.prepare_cached("DELETE FROM loose_blobs WHERE hash = ?")?
+            .execute([avatar])?;
     }
     by_id(c, user)?.ok_or(StorageError::NotFound)
 }
@@ -274,29 +317,69 @@ fn is_avatar(c: &Connection, hash: BlobHash) -> Result<bool> {
     )
 }
 
-fn nothing_loose(c: &Connection) -> Result<bool> {
-    Ok(!c
-        .prepare_cached("SELECT 1 FROM loose_blobs LIMIT 1")?
-        .exists(())?)
+fn any_loose(c: &Connection, now: Timestamp) -> Result<bool> {
+    Ok(c.prepare_cached(
+        "SELECT 1 FROM loose_blobs l WHERE (removing_since IS NULL OR removing_since < ?1)
+             AND NOT EXISTS (SELECT 1 FROM expected_blobs e WHERE e.hash = l.hash AND e.expected_at >= ?2)
+         LIMIT 1",
+    )?
+    .exists([stale(now, LooseBlobs::FOR), stale(now, ExpectedBlob::FOR)])?)
 }
 
-fn loose(c: &Connection, limit: i64) -> Result<Vec<BlobHash>> {
+fn loose(c: &Connection, limit: i64, now: Timestamp) -> Result<LooseBlobs> {
+    c.prepare_cached("DELETE FROM expected_blobs WHERE expected_at < ?")?
+        .execute([stale(now, ExpectedBlob::FOR)])?;
     c.prepare_cached(
         "DELETE FROM loose_blobs WHERE EXISTS (SELECT 1 FROM files f WHERE f.hash = loose_blobs.hash)
              OR EXISTS (SELECT 1 FROM users u WHERE u.avatar_hash = loose_blobs.hash)",
     )?
     .execute(())?;
-    let hashes = c
-        .prepare_cached("SELECT hash FROM loose_blobs LIMIT ?")?
-        .query_map([limit], |row| row.get(0))?
+    let mut hashes: Vec<BlobHash> = c
+        .prepare_cached(
+            "UPDATE loose_blobs SET removing_since = ?1 WHERE hash IN (
+                 SELECT hash FROM loose_blobs l WHERE (removing_since IS NULL OR removing_since < ?2)
+                     AND NOT EXISTS (SELECT 1 FROM expected_blobs e WHERE e.hash = l.hash) LIMIT ?3)
+             RETURNING hash",
+        )?
+        .query_map(params![now, stale(now, LooseBlobs::FOR), limit], |row| {
+            row.get(0)
+        })?
         .collect::<SqlResult<_>>()?;
-    Ok(hashes)
+    // Where others write meanwhile: from here on nobody comes to expect these, but somebody may have just before.
+    let mut taken_back = c.prepare_cached(
+        "UPDATE loose_blobs SET removing_since = NULL WHERE hash = ?1 AND (
+             EXISTS (SELECT 1 FROM expected_blobs e WHERE e.hash = ?1)
+             OR EXISTS (SELECT 1 FROM files f WHERE f.hash = ?1)
+             OR EXISTS (SELECT 1 FROM users u WHERE u.avatar_hash = ?1))",
+    )?;
+    let mut free = Vec::with_capacity(hashes.len());
+    for hash in hashes.drain(..) {
+        if taken_back.execute([hash])? == 0 {
+            free.push(hash);
+        }
+    }
+    Ok(LooseBlobs {
+        hashes: free,
+        since: now,
+    })
 }
 
-fn forget(c: &Connection, hashes: &[BlobHash]) -> Result<()> {
-    let mut statement = c.prepare_cached("DELETE FROM loose_blobs WHERE hash = ?")?;
-    for hash in hashes {
-        statement.execute([hash])?;
+fn give_back(c: &Connection, left: &LooseBlobs, now: Timestamp) -> Result<()> {
+    let mut statement = c.prepare_cached(
+        "UPDATE loose_blobs SET removing_since = ? WHERE hash = ? AND removing_since = ?",
+    )?;
+    let until = stale(now, LooseBlobs::FOR.saturating_sub(LooseBlobs::GRACE));
+    for hash in &left.hashes {
+        statement.execute(params![until, hash, left.since])?;
+    }
+    Ok(())
+}
+
+fn forget(c: &Connection, removed: &LooseBlobs) -> Result<()> {
+    let mut statement =
+        c.prepare_cached("DELETE FROM loose_blobs WHERE hash = ? AND removing_since = ?")?;
+    for hash in &removed.hashes {
+        statement.execute(params![hash, removed.since])?;
     }
     Ok(())
 }

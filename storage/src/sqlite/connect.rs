@@ -47,6 +47,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0016_bots_hooks_pins.sql"),
     include_str!("migrations/0017_messages_gone.sql"),
     include_str!("migrations/0018_imported.sql"),
+    include_str!("migrations/0019_expected_blobs.sql"),
 ];
 
 /// What to do when the data directory or the database is not there.

@@ -3,13 +3,19 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::{BlobHash, File, FileId, FileUsage, NewFile, Timestamp, User, UserId};
+use crate::{
+    BlobHash, ExpectedBlob, File, FileId, FileUsage, LooseBlobs, NewFile, Timestamp, User, UserId,
+};
 
 #[async_trait]
 pub trait FileStore {
-    /// Notes that these bytes are about to be on the disk: unless something comes to refer to them, they are loose.
-    async fn expect_blob(&self, hash: BlobHash) -> Result<()>;
-    /// `QuotaExceeded` when the uploader's files would take more than the quota, `NotFound` when there is no uploader.
+    /// Notes that these bytes are about to be stored: unless something comes to refer to them, they are loose. `None`
+    /// while somebody removes the same, which does not take long.
+    async fn expect_blob(&self, hash: BlobHash, now: Timestamp) -> Result<Option<ExpectedBlob>>;
+    /// Nothing will refer to them on behalf of who has expected them.
+    async fn release_blob(&self, blob: ExpectedBlob) -> Result<()>;
+    /// `QuotaExceeded` when the uploader's files would take more than the quota, `NotFound` when there is no uploader,
+    /// `BlobGone` when the bytes took too long.
     async fn add_file(&self, file: NewFile) -> Result<File>;
     /// `None` also when `viewer` may not see it: he has neither uploaded it nor takes part in a room where it is attached.
     async fn file(&self, file: FileId, viewer: UserId) -> Result<Option<File>>;
@@ -26,16 +32,18 @@ pub trait FileStore {
     /// Removes what was uploaded before and is attached to nothing, at most `limit` files; how many there were.
     async fn remove_orphans(&self, before: Timestamp, limit: i64) -> Result<usize>;
 
-    /// `None` takes the picture away.
-    async fn set_avatar(&self, user: UserId, avatar: Option<BlobHash>) -> Result<User>;
+    /// `None` takes the picture away. `BlobGone` when the bytes took too long.
+    async fn set_avatar(&self, user: UserId, avatar: Option<ExpectedBlob>) -> Result<User>;
     /// Whether somebody has this picture.
     async fn is_avatar(&self, hash: BlobHash) -> Result<bool>;
 
-    /// Bytes that nothing refers to, at most `limit`. That nobody is between [`Self::expect_blob`] and the change that
-    /// refers to them is for the caller to see to, until he has removed them.
-    async fn loose_blobs(&self, limit: i64) -> Result<Vec<BlobHash>>;
+    /// Bytes that nothing refers to and nobody expects, at most `limit`: for the caller to remove within
+    /// [`LooseBlobs::FOR`], while which nobody else is given them.
+    async fn loose_blobs(&self, limit: i64, now: Timestamp) -> Result<LooseBlobs>;
+    /// These have not been removed, or perhaps they are just now: [`LooseBlobs::GRACE`] later they may be stored again.
+    async fn return_blobs(&self, left: LooseBlobs, now: Timestamp) -> Result<()>;
     /// These have been removed.
-    async fn forget_blobs(&self, hashes: Vec<BlobHash>) -> Result<()>;
+    async fn forget_blobs(&self, removed: LooseBlobs) -> Result<()>;
     /// Bytes that must exist and follow `after` in order, at most `limit`, each with whether there is a thumbnail.
     async fn needed_blobs(
         &self,

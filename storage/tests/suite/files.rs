@@ -1,15 +1,20 @@
 //! Files, attachments and avatars.
 
 use moznods_storage::{
-    BlobHash, File, FileUsage, LastAdmin, NewFile, NewMessage, StorageError, UserId,
+    BlobHash, ExpectedBlob, File, FileUsage, LastAdmin, NewFile, NewMessage, StorageError, UserId,
 };
 
 use super::{ALL, LIMITS, Shared, by, owned_by, room, user};
 
-fn new_file(uploader: UserId, hash: u8, size: i64) -> NewFile {
+pub(super) async fn expected(store: &Shared, hash: u8) -> ExpectedBlob {
+    let expected = store.expect_blob(BlobHash([hash; 32]), 5).await;
+    expected.unwrap().expect("nobody removes it")
+}
+
+fn new_file(uploader: UserId, blob: ExpectedBlob, size: i64) -> NewFile {
     NewFile {
         uploader,
-        hash: BlobHash([hash; 32]),
+        blob,
         name: "cat.png".to_owned(),
         content_type: "image/png".to_owned(),
         size,
@@ -21,7 +26,8 @@ fn new_file(uploader: UserId, hash: u8, size: i64) -> NewFile {
 }
 
 pub(super) async fn upload(store: &Shared, uploader: UserId, hash: u8) -> File {
-    store.add_file(new_file(uploader, hash, 10)).await.unwrap()
+    let blob = expected(store, hash).await;
+    store.add_file(new_file(uploader, blob, 10)).await.unwrap()
 }
 
 async fn say_with(
@@ -41,9 +47,24 @@ async fn say_with(
     Ok(stored.expect("a participant").into_message().id)
 }
 
+/// When nobody expects anything any more.
+const LATER: i64 = 10_000_000_000;
+
+/// Of all that are loose, without removing them.
 async fn loose(store: &Shared) -> Vec<u8> {
-    let hashes = store.loose_blobs(100).await.unwrap();
-    hashes.iter().map(|hash| hash.0[0]).collect()
+    loose_at(store, LATER).await
+}
+
+async fn loose_at(store: &Shared, now: i64) -> Vec<u8> {
+    let loose = store.loose_blobs(100, now).await.unwrap();
+    for hash in &loose.hashes {
+        let after = now + 601_000_000;
+        let again = store.expect_blob(*hash, after).await.unwrap().unwrap();
+        store.release_blob(again).await.unwrap();
+    }
+    let mut hashes: Vec<u8> = loose.hashes.iter().map(|hash| hash.0[0]).collect();
+    hashes.sort_unstable();
+    hashes
 }
 
 pub async fn files_are_seen_by_who_uploaded_them_and_where_they_are_attached(store: Shared) {
@@ -102,18 +123,21 @@ pub async fn only_own_files_are_attached_and_once(store: Shared) {
 
 pub async fn a_quota_holds_for_all_files_of_a_user(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
-    let limited = |uploader, hash, size| NewFile {
-        quota: Some(100),
-        ..new_file(uploader, hash, size)
+    let add = async |uploader, hash, size| {
+        let file = NewFile {
+            quota: Some(100),
+            ..new_file(uploader, expected(&store, hash).await, size)
+        };
+        store.add_file(file).await
     };
-    let first = store.add_file(limited(ann.id, 1, 60)).await.unwrap();
+    let first = add(ann.id, 1, 60).await.unwrap();
     // The same bytes once more count once more.
-    let too_much = store.add_file(limited(ann.id, 1, 60)).await;
+    let too_much = add(ann.id, 1, 60).await;
     assert!(matches!(too_much, Err(StorageError::QuotaExceeded)));
-    let huge = store.add_file(limited(ann.id, 1, i64::MAX)).await;
+    let huge = add(ann.id, 1, i64::MAX).await;
     assert!(matches!(huge, Err(StorageError::QuotaExceeded)));
-    store.add_file(limited(ann.id, 2, 40)).await.unwrap();
-    store.add_file(limited(bob.id, 1, 100)).await.unwrap();
+    add(ann.id, 2, 40).await.unwrap();
+    add(bob.id, 1, 100).await.unwrap();
     let usage = |files, bytes| FileUsage { files, bytes };
     assert_eq!(store.file_usage(ann.id).await.unwrap(), usage(2, 100));
     assert_eq!(store.all_file_usage().await.unwrap(), usage(3, 200));
@@ -126,15 +150,15 @@ pub async fn a_quota_holds_for_all_files_of_a_user(store: Shared) {
     assert_eq!(store.remove_orphans(6, 10).await.unwrap(), 1);
     assert_eq!(store.file_usage(ann.id).await.unwrap(), usage(1, 60));
     assert_eq!(store.all_file_usage().await.unwrap(), usage(1, 60));
-    assert!(store.add_file(limited(ann.id, 3, 41)).await.is_err());
-    let last = store.add_file(limited(ann.id, 3, 40)).await.unwrap();
+    assert!(add(ann.id, 3, 41).await.is_err());
+    let last = add(ann.id, 3, 40).await.unwrap();
     // Neither another's nor what is attached.
     assert!(!store.delete_file(last.id, bob.id).await.unwrap());
     assert!(!store.delete_file(first.id, ann.id).await.unwrap());
     assert!(store.delete_file(last.id, ann.id).await.unwrap());
     assert!(!store.delete_file(last.id, ann.id).await.unwrap());
     assert_eq!(store.file_usage(ann.id).await.unwrap(), usage(1, 60));
-    let nobody = store.add_file(limited(bob.id + 1, 3, 40)).await;
+    let nobody = add(bob.id + 1, 3, 40).await;
     assert!(matches!(nobody, Err(StorageError::NotFound)));
 }
 
@@ -157,7 +181,7 @@ pub async fn what_is_attached_goes_with_its_message_room_and_user(store: Shared)
     let said = upload(&store, bob.id, 2).await.id;
     say_with(&store, room, bob.id, &[said]).await.unwrap();
     let unsaid = upload(&store, bob.id, 3).await.id;
-    let picture = Some(BlobHash([4; 32]));
+    let picture = Some(expected(&store, 4).await);
     store.set_avatar(bob.id, picture).await.unwrap();
     store.delete_user(bob.id, LastAdmin::MayGo).await.unwrap();
     assert_eq!(store.any_file(unsaid).await.unwrap(), None);
@@ -169,17 +193,19 @@ pub async fn blobs_are_loose_when_nothing_refers_to_them(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     assert!(loose(&store).await.is_empty());
     for hash in [1, 2, 3] {
-        store.expect_blob(BlobHash([hash; 32])).await.unwrap();
-        store.expect_blob(BlobHash([hash; 32])).await.unwrap();
+        expected(&store, hash).await;
+        expected(&store, hash).await;
     }
+    assert!(loose_at(&store, 6).await.is_empty(), "all are expected");
     assert_eq!(loose(&store).await, [1, 2, 3]);
-    assert_eq!(store.loose_blobs(2).await.unwrap().len(), 2);
     upload(&store, ann.id, 1).await;
     upload(&store, bob.id, 1).await;
     assert_eq!(loose(&store).await, [2, 3]);
-    store.forget_blobs(vec![BlobHash([2; 32])]).await.unwrap();
+    let removed = store.loose_blobs(1, LATER).await.unwrap();
+    assert_eq!(removed.hashes, [BlobHash([2; 32])]);
+    store.forget_blobs(removed).await.unwrap();
     assert_eq!(loose(&store).await, [3]);
-    let picture = Some(BlobHash([3; 32]));
+    let picture = Some(expected(&store, 3).await);
     store.set_avatar(ann.id, picture).await.unwrap();
     assert!(loose(&store).await.is_empty());
 
@@ -195,16 +221,74 @@ pub async fn blobs_are_loose_when_nothing_refers_to_them(store: Shared) {
     assert_eq!(loose(&store).await, [1, 3]);
 }
 
+pub async fn nobody_removes_what_another_stores(store: Shared) {
+    let ann = user(&store, "ann").await;
+    let [hour, minute] = [3_600_000_000, 60_000_000];
+    let hash = BlobHash([1; 32]);
+    let expect = async |now| store.expect_blob(hash, now).await.unwrap();
+    let add = async |blob| store.add_file(new_file(ann.id, blob, 10)).await;
+    // The same bytes are stored twice at once; one upload fails, the other one's file is deleted.
+    let [first, second, third] = [expect(1).await, expect(2).await, expect(3).await];
+    store.release_blob(first.unwrap()).await.unwrap();
+    let file = add(second.unwrap()).await.unwrap();
+    assert!(store.delete_file(file.id, ann.id).await.unwrap());
+    assert!(loose_at(&store, minute).await.is_empty());
+    store.release_blob(third.unwrap()).await.unwrap();
+
+    // While they are removed they are not stored, however often one asks.
+    let removed = store.loose_blobs(10, minute).await.unwrap();
+    assert_eq!(removed.hashes, [hash]);
+    assert_eq!(expect(minute).await, None);
+    assert_eq!(expect(2 * minute).await, None);
+    assert!(
+        store
+            .loose_blobs(10, 2 * minute)
+            .await
+            .unwrap()
+            .hashes
+            .is_empty()
+    );
+    store.forget_blobs(removed).await.unwrap();
+    assert!(expect(3 * minute).await.is_some());
+
+    // Who died while he stored is waited for an hour, who died while he removed ten minutes.
+    assert!(store.loose_blobs(10, hour).await.unwrap().hashes.is_empty());
+    let late = expect(4 * minute).await.unwrap();
+    let lost = store.loose_blobs(10, hour + 5 * minute).await.unwrap();
+    assert_eq!(lost.hashes, [hash]);
+    assert!(matches!(add(late).await, Err(StorageError::BlobGone)));
+    let picture = store.set_avatar(ann.id, Some(late)).await;
+    assert!(matches!(picture, Err(StorageError::BlobGone)));
+    assert_eq!(expect(hour + 6 * minute).await, None);
+    let again = expect(hour + 16 * minute).await.unwrap();
+    // He was only slow: what he has removed has been stored anew, or will be.
+    store.forget_blobs(lost).await.unwrap();
+    add(again).await.unwrap();
+    assert!(loose_at(&store, 9 * hour).await.is_empty());
+
+    // What could not be removed is soon free again, for whoever wants it.
+    let other = expected(&store, 2).await;
+    store.release_blob(other).await.unwrap();
+    let failed = store.loose_blobs(10, 10 * hour).await.unwrap();
+    assert_eq!(failed.hashes, [other.hash]);
+    store.return_blobs(failed, 10 * hour).await.unwrap();
+    let expect = async |now| store.expect_blob(other.hash, now).await.unwrap();
+    assert_eq!(expect(10 * hour + 9_000_000).await, None);
+    assert!(expect(10 * hour + 11_000_000).await.is_some());
+}
+
 pub async fn avatars_are_seen_while_somebody_has_them(store: Shared) {
     let (ann, bob) = (user(&store, "ann").await, user(&store, "bob").await);
     let [first, second] = [1, 2].map(|hash| BlobHash([hash; 32]));
-    let set = store.set_avatar(ann.id, Some(first)).await.unwrap();
-    assert_eq!(set.avatar, Some(first));
-    store.set_avatar(bob.id, Some(first)).await.unwrap();
-    store.expect_blob(first).await.unwrap();
-    store.set_avatar(bob.id, Some(first)).await.unwrap();
+    let set = async |user, hash| {
+        let picture = Some(expected(&store, hash).await);
+        store.set_avatar(user, picture).await.unwrap()
+    };
+    assert_eq!(set(ann.id, 1).await.avatar, Some(first));
+    set(bob.id, 1).await;
+    set(bob.id, 1).await;
     assert!(loose(&store).await.is_empty());
-    store.set_avatar(ann.id, Some(second)).await.unwrap();
+    set(ann.id, 2).await;
     assert!(store.is_avatar(first).await.unwrap());
     assert!(loose(&store).await.is_empty(), "bob's still");
     let taken_away = store.set_avatar(bob.id, None).await.unwrap();

@@ -67,6 +67,7 @@ macro_rules! tests {
             a_quota_holds_for_all_files_of_a_user,
             what_is_attached_goes_with_its_message_room_and_user,
             blobs_are_loose_when_nothing_refers_to_them,
+            nobody_removes_what_another_stores,
             avatars_are_seen_while_somebody_has_them,
             each_change_is_told_and_logged_once,
             an_undone_change_leaves_no_event,
