@@ -116,7 +116,7 @@ impl Connection {
     }
 
     pub fn leave_call(&self, room: RoomId) {
-        self.hub.leave_call(self.id, self.identity.user_id, room);
+        self.hub.leave_call(self.id, room);
     }
 
     /// Sends `frame` to the connection with which `target` is in the same call, and to no other.

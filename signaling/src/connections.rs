@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 use crate::bus::Event;
 use crate::frame::{Form, Frame};
@@ -15,7 +16,7 @@ use crate::{ConnectionId, RoomId, Scope, UserId};
 pub const MAX_CONNECTIONS_PER_USER: usize = 64;
 
 /// Why a connection is closed from this side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CloseReason {
     /// More waits for it than may wait.
     TooSlow,
@@ -27,7 +28,7 @@ pub enum CloseReason {
 }
 
 /// Which connections are closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whom {
     All,
     User(UserId),
@@ -80,6 +81,8 @@ pub(crate) struct Connections {
     entries: ById<Entry>,
     by_scope: HashMap<Scope, ById<Listener>, FixedState>,
     by_user: HashMap<UserId, Vec<ConnectionId>, FixedState>,
+    /// Users who came, with their first connection, or went, with the last.
+    changes: Vec<(UserId, bool)>,
 }
 
 impl Connections {
@@ -88,6 +91,9 @@ impl Connections {
         let of_user = self.by_user.entry(entry.user).or_default();
         if of_user.len() >= MAX_CONNECTIONS_PER_USER {
             return false;
+        }
+        if of_user.is_empty() {
+            self.changes.push((entry.user, true));
         }
         of_user.push(id);
         if let Listening::To(scope) = entry.listening
@@ -118,8 +124,18 @@ impl Connections {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
                 self.by_user.remove(&entry.user);
+                self.changes.push((entry.user, false));
             }
         }
+    }
+
+    /// Since the last time, in order.
+    pub fn take_changes(&mut self) -> Vec<(UserId, bool)> {
+        std::mem::take(&mut self.changes)
+    }
+
+    pub fn users(&self) -> Vec<UserId> {
+        self.by_user.keys().copied().collect()
     }
 
     pub fn len(&self) -> usize {

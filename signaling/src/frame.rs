@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How a frame is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,33 @@ impl Frame {
             bytes: self.written(form),
             event: self.event,
         }
+    }
+}
+
+/// As it is carried to other nodes, which cannot write it: in all forms.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    narrow: Bytes,
+    wide: Bytes,
+}
+
+impl Serialize for Frame {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = Written {
+            narrow: self.written(Form::Narrow),
+            wide: self.written(Form::Wide),
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Frame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { narrow, wide } = Written::deserialize(deserializer)?;
+        Ok(Frame::new(move |form| match form {
+            Form::Narrow => narrow.clone(),
+            Form::Wide => wide.clone(),
+        }))
     }
 }
 

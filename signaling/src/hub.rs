@@ -1,6 +1,7 @@
 //! The hub: connections come and go, frames find their listeners, calls keep their state.
 //!
-//! Lock order: calls, then connections or presence. What a change of a call sends is sent under the lock of the calls,
+//! Lock order: calls, then connections, elsewhere or presence. What is said of them to other nodes is published under the same
+//! lock, so that it is said in the order in which it happened. What a change of a call sends is sent under the lock of the calls,
 //! so that nobody sees two states in the wrong order.
 
 use std::collections::{BTreeSet, HashSet};
@@ -12,14 +13,15 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::bus::{Bus, Event, Heard, Message};
-use crate::calls::{Calls, Joined};
+use crate::bus::{Bus, Event, Heard, Message, Seat};
+use crate::calls::{Calls, Place, TakenOver, View};
 use crate::connections::{Connections, Entry, Listening, Rooms};
+use crate::elsewhere::Elsewhere;
 use crate::mailbox::Mailbox;
 use crate::presence::Presence;
 use crate::{
     CallMember, CallPresence, CallState, CloseReason, Connection, ConnectionId, Frame, Identity,
-    MemberState, NodeId, PresenceChanges, RoomId, Scope, SignalError, UserId, Whom,
+    NodeId, PresenceChanges, RoomId, Scope, SignalError, UserId, Whom,
 };
 
 /// How what happens in a call is written; the hub itself knows no format.
@@ -53,6 +55,7 @@ pub struct Hub {
     /// Rooms in whose call somebody became active or ceased to be.
     changed_calls: Mutex<BTreeSet<RoomId>>,
     call_changed: Notify,
+    elsewhere: Mutex<Elsewhere>,
     presence: Mutex<Presence>,
     presence_changed: Notify,
     next_id: AtomicU64,
@@ -68,12 +71,13 @@ impl fmt::Debug for Hub {
 impl Hub {
     pub fn new(bus: Arc<dyn Bus>, frames: Box<dyn CallFrames>) -> Arc<Self> {
         let hub = Arc::new(Hub {
+            calls: Mutex::new(Calls::new(bus.node())),
             bus,
             frames,
             connections: Mutex::default(),
-            calls: Mutex::default(),
             changed_calls: Mutex::default(),
             call_changed: Notify::new(),
+            elsewhere: Mutex::default(),
             presence: Mutex::default(),
             presence_changed: Notify::new(),
             next_id: AtomicU64::new(1),
@@ -104,28 +108,10 @@ impl Hub {
         let _ = self.news.set(Box::new(listener));
     }
 
-    fn hear(&self, heard: Heard) {
-        let news = match heard {
-            Heard::Said {
-                message: Message::Event(event),
-                ..
-            } => return self.act(event),
-            Heard::Said {
-                from,
-                message: Message::News(bytes),
-            } => News::Said { from, bytes },
-            Heard::Asked => News::Asked,
-            Heard::Gone(node) => News::Gone(node),
-        };
-        if let Some(listener) = self.news.get() {
-            listener(news);
-        }
-    }
-
     /// At this node.
     fn act(&self, event: Event) {
         let mut wake = Vec::new();
-        lock(&self.connections).act(event, &mut wake);
+        self.change_connections(|connections| connections.act(event, &mut wake));
         wake.into_iter().for_each(Waker::wake);
     }
 
@@ -133,6 +119,16 @@ impl Hub {
     fn act_everywhere(&self, event: Event) {
         self.bus.publish(Message::Event(event.clone()));
         self.act(event);
+    }
+
+    /// Other nodes are told who came and went by it.
+    fn change_connections<T>(&self, change: impl FnOnce(&mut Connections) -> T) -> T {
+        let mut connections = lock(&self.connections);
+        let changed = change(&mut connections);
+        for (user, is_here) in connections.take_changes() {
+            self.bus.publish(Message::User { user, is_here });
+        }
+        changed
     }
 
     /// From now on frames for `scope` are queued. The caller checks the right to listen *after* this, and drops
@@ -169,7 +165,7 @@ impl Hub {
             listening,
             mailbox: Arc::clone(&mailbox),
         };
-        if !lock(&self.connections).add(id, entry) {
+        if !self.change_connections(|connections| connections.add(id, entry)) {
             return Err(TooManyConnections);
         }
         self.presence_may_change(user);
@@ -251,20 +247,21 @@ impl Hub {
     pub fn left(&self, room: RoomId, user: UserId) {
         let mut calls = lock(&self.calls);
         let mut wake = Vec::new();
-        lock(&self.connections).leave(room, user, &mut wake);
+        self.change_connections(|connections| connections.leave(room, user, &mut wake));
         wake.into_iter().for_each(Waker::wake);
         lock(&self.presence).leaves(room, user);
-        let before = calls.leave_with_all(room, user);
-        self.tell_of_leaving(room, user, before, &calls);
+        for connection in calls.connections_of(room, user) {
+            self.leave_seat(&mut calls, room, connection);
+        }
     }
 
     pub fn connection_count(&self) -> usize {
         lock(&self.connections).len()
     }
 
-    /// Whether the user has a connection, whatever it listens to.
+    /// Whether the user has a connection at any node, whatever it listens to.
     pub fn has_connections(&self, user: UserId) -> bool {
-        lock(&self.connections).has(user)
+        lock(&self.connections).has(user) || lock(&self.elsewhere).has(user)
     }
 
     /// Keys of all sign-ins that have a connection here.
@@ -272,13 +269,18 @@ impl Hub {
         lock(&self.connections).sign_ins()
     }
 
-    /// How many calls go on, and how many people are in them.
+    /// How many calls go on, and how many people are in them; of all nodes together as many as the sum says.
     pub fn call_counts(&self) -> (usize, usize) {
         lock(&self.calls).counts()
     }
 
     pub fn call_state(&self, room: RoomId) -> CallState {
         lock(&self.calls).state(room)
+    }
+
+    /// Of nodes that know the same one says yes, while anybody is active in the call: who is to do something once for all.
+    pub fn is_call_ours(&self, room: RoomId) -> bool {
+        lock(&self.calls).is_first_here(room)
     }
 
     /// Waits for calls whose active members have changed since the last time; for one caller at a time.
@@ -347,27 +349,171 @@ impl Hub {
         self.call_changed.notify_one();
     }
 
-    fn publish_state(&self, room: RoomId, calls: &Calls) {
-        let frame = self.frames.call_state(room, &calls.state(room));
+    fn tell_state(&self, room: RoomId, state: &CallState) {
+        let frame = self.frames.call_state(room, state);
         self.send_to_scope(Scope::Call(room), frame);
     }
 
-    fn tell_others_of_call(&self, room: RoomId, user: UserId, frame: Frame) {
-        self.act(Event::ToScope {
-            scope: Scope::Call(room),
-            except: Some(user),
-            frame: frame.into(),
+    /// Tells what changes in the call for those who hear it; the state in any case where it is `asked`.
+    fn change_call<T>(
+        &self,
+        calls: &mut Calls,
+        room: RoomId,
+        asked: bool,
+        change: impl FnOnce(&mut Calls) -> T,
+    ) -> T {
+        let before = calls.view(room);
+        let changed = change(calls);
+        self.tell_call(room, &before, &calls.view(room), asked);
+        changed
+    }
+
+    fn tell_call(&self, room: RoomId, before: &View, after: &View, asked: bool) {
+        let others = |user, frame: Frame| {
+            self.act(Event::ToScope {
+                scope: Scope::Call(room),
+                except: Some(user),
+                frame: frame.into(),
+            });
+        };
+        let place = |view: &View, user| view.active.get(&user).map(|(place, _)| *place);
+        // Who takes his call over has left for the others as well: their peer connections lead to the old one.
+        let is_new = |view: &View, user| {
+            place(before, user) != place(after, user) && view.active.contains_key(&user)
+        };
+        for user in before.active.keys().filter(|user| is_new(before, **user)) {
+            others(*user, self.frames.user_left(room, *user));
+        }
+        for (user, (_, name)) in &after.active {
+            if is_new(after, *user) {
+                others(*user, self.frames.user_joined(room, *user, name));
+            }
+        }
+        if before.active != after.active {
+            self.call_has_changed(room);
+        }
+        if asked || before != after {
+            self.tell_state(room, &after.state);
+        }
+    }
+
+    fn tell_taken_over(&self, out: TakenOver) {
+        self.act(Event::ToConnection {
+            connection: out.connection,
+            frame: out.frame.into(),
         });
     }
 
-    fn tell_of_leaving(&self, room: RoomId, user: UserId, before: CallPresence, calls: &Calls) {
-        if before == CallPresence::In(MemberState::Active) {
-            self.tell_others_of_call(room, user, self.frames.user_left(room, user));
-            self.call_has_changed(room);
+    fn leave_seat(&self, calls: &mut Calls, room: RoomId, id: ConnectionId) {
+        if calls.presence(room, id) == CallPresence::Out {
+            return;
         }
-        if before != CallPresence::Out {
-            self.publish_state(room, calls);
+        self.change_call(calls, room, true, |calls| calls.leave(room, id));
+        self.unseated(room, id);
+    }
+
+    fn unseated(&self, room: RoomId, connection: ConnectionId) {
+        self.bus.publish(Message::Unseat { room, connection });
+    }
+}
+
+// What other nodes say.
+impl Hub {
+    fn hear(&self, heard: Heard) {
+        let news = match heard {
+            Heard::Said { from, message } => match message {
+                Message::News(bytes) => News::Said { from, bytes },
+                message => return self.hear_message(from, message),
+            },
+            Heard::Asked => {
+                self.say_all();
+                News::Asked
+            }
+            Heard::Gone(node) => {
+                self.hear_seats(node, Vec::new());
+                self.hear_users(node, Vec::new());
+                News::Gone(node)
+            }
+        };
+        if let Some(listener) = self.news.get() {
+            listener(news);
         }
+    }
+
+    fn hear_message(&self, from: NodeId, message: Message) {
+        match message {
+            Message::Event(event) => self.act(event),
+            Message::ToConnection {
+                node,
+                connection,
+                frame,
+            } => {
+                if node == self.node() {
+                    self.act(Event::ToConnection { connection, frame });
+                }
+            }
+            Message::Seat(seat) => {
+                let calls = &mut lock(&self.calls);
+                let room = seat.room;
+                self.change_call(calls, room, false, |calls| {
+                    self.hear_seat(calls, from, seat);
+                });
+            }
+            Message::Unseat { room, connection } => {
+                let calls = &mut lock(&self.calls);
+                self.change_call(calls, room, false, |calls| {
+                    calls.unseat(from, room, connection);
+                });
+            }
+            Message::Seats(seats) => self.hear_seats(from, seats),
+            Message::User { user, is_here } => {
+                lock(&self.elsewhere).set(from, user, is_here);
+                self.presence_may_change(user);
+            }
+            Message::Users(users) => self.hear_users(from, users),
+            // Is heard by the program.
+            Message::News(_) => {}
+        }
+    }
+
+    fn hear_seat(&self, calls: &mut Calls, from: NodeId, seat: Seat) {
+        let room = seat.room;
+        for out in calls.seat(from, seat) {
+            self.unseated(room, out.connection);
+            self.tell_taken_over(out);
+        }
+    }
+
+    fn hear_seats(&self, from: NodeId, seats: Vec<Seat>) {
+        let calls = &mut lock(&self.calls);
+        let mut rooms = calls.rooms_with(from);
+        rooms.extend(seats.iter().map(|seat| seat.room));
+        let before: Vec<(RoomId, View)> = rooms
+            .iter()
+            .map(|room| (*room, calls.view(*room)))
+            .collect();
+        calls.forget(from);
+        for seat in seats {
+            self.hear_seat(calls, from, seat);
+        }
+        for (room, before) in before {
+            self.tell_call(room, &before, &calls.view(room), false);
+        }
+    }
+
+    fn hear_users(&self, from: NodeId, users: Vec<UserId>) {
+        for user in lock(&self.elsewhere).replace(from, users) {
+            self.presence_may_change(user);
+        }
+    }
+
+    /// All that holds at this node. What changes afterwards is said afterwards.
+    fn say_all(&self) {
+        let calls = lock(&self.calls);
+        self.bus.publish(Message::Seats(calls.own()));
+        drop(calls);
+        let connections = lock(&self.connections);
+        self.bus.publish(Message::Users(connections.users()));
     }
 }
 
@@ -403,8 +549,12 @@ impl Hub {
         if !lock(&self.connections).hear_call(id, room) {
             return Err(SignalError::NoRight);
         }
-        calls.connect(room, id, identity);
-        self.publish_state(room, &calls);
+        let seat = self.change_call(&mut calls, room, true, |calls| {
+            calls.connect(room, id, identity)
+        });
+        if let Some(seat) = seat {
+            self.bus.publish(Message::Seat(seat));
+        }
         Ok(())
     }
 
@@ -414,43 +564,35 @@ impl Hub {
         identity: &Identity,
         room: RoomId,
     ) -> Result<(), SignalError> {
-        let Identity {
-            user_id, username, ..
-        } = identity;
         let mut calls = lock(&self.calls);
         if !lock(&self.connections).hear_call(id, room) {
             return Err(SignalError::NoRight);
         }
-        let joined = calls.join(room, id, identity);
-        let is_new = !matches!(joined, Joined::Already);
-        let others = |frame| self.tell_others_of_call(room, *user_id, frame);
-        if let Joined::TookOverFrom { connection, frame } = joined {
-            self.send_to(connection, frame);
-            // The others' peer connections lead to the old one.
-            others(self.frames.user_left(room, *user_id));
-        }
-        if is_new {
-            others(self.frames.user_joined(room, *user_id, username));
-            self.call_has_changed(room);
-        }
-        self.publish_state(room, &calls);
+        self.change_call(&mut calls, room, true, |calls| {
+            let Some((seat, out)) = calls.join(room, id, identity) else {
+                return;
+            };
+            self.bus.publish(Message::Seat(seat));
+            if let Some(out) = out {
+                self.unseated(room, out.connection);
+                self.tell_taken_over(out);
+            }
+        });
         Ok(())
     }
 
-    pub(crate) fn leave_call(&self, id: ConnectionId, user: UserId, room: RoomId) {
+    pub(crate) fn leave_call(&self, id: ConnectionId, room: RoomId) {
         let mut calls = lock(&self.calls);
-        let before = calls.leave(room, id);
-        self.tell_of_leaving(room, user, before, &calls);
+        self.leave_seat(&mut calls, room, id);
         lock(&self.connections).unhear_call(id, room);
     }
 
     pub(crate) fn lose(&self, id: ConnectionId, user: UserId) {
         let mut calls = lock(&self.calls);
-        lock(&self.connections).remove(id);
+        self.change_connections(|connections| connections.remove(id));
         self.presence_may_change(user);
         for room in calls.rooms_of(id) {
-            let before = calls.leave(room, id);
-            self.tell_of_leaving(room, user, before, &calls);
+            self.leave_seat(&mut calls, room, id);
         }
     }
 
@@ -465,10 +607,19 @@ impl Hub {
         if calls.presence(room, id) == CallPresence::Out {
             return Err(SignalError::NotInCall);
         }
-        let connection = calls
-            .connection_of(room, target)
+        let Place { node, connection } = calls
+            .place_of(room, target)
             .ok_or(SignalError::TargetNotInCall)?;
-        self.send_to(connection, frame);
+        if node == self.node() {
+            self.send_to(connection, frame);
+        } else {
+            let frame = frame.into();
+            self.bus.publish(Message::ToConnection {
+                node,
+                connection,
+                frame,
+            });
+        }
         Ok(())
     }
 }

@@ -14,10 +14,13 @@ pub mod bus;
 mod calls;
 mod connection;
 mod connections;
+mod elsewhere;
 mod frame;
 mod hub;
 mod mailbox;
 mod presence;
+
+use serde::{Deserialize, Serialize};
 
 pub use bus::NodeId;
 pub use calls::{CallMember, CallPresence, CallState, MemberState, SignalError};
@@ -29,11 +32,11 @@ pub use presence::Changes as PresenceChanges;
 
 pub type UserId = i64;
 pub type RoomId = i64;
-/// One live connection; never given out twice by a process.
+/// One live connection of a node; never given out twice by it.
 pub type ConnectionId = u64;
 
 /// What a connection listens to, unless to everything of its user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// Messages and read marks of a room.
     Chat(RoomId),

@@ -4,20 +4,24 @@
 //! the others, so that it needs none of them to go on. What follows from the event log is never told: every node reads that.
 
 mod local;
+mod redis;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use crate::{CloseReason, ConnectionId, Frame, Scope, UserId, Whom};
+pub use crate::calls::Seat;
+use crate::{CloseReason, ConnectionId, Frame, RoomId, Scope, UserId, Whom};
 
+pub use self::redis::{BadUrl, Figures, RedisBus};
 pub use local::LocalBus;
 
 /// A node while it runs; drawn at random for each start, 0 where there is but one.
 pub type NodeId = u64;
 
 /// Something that the connections of a hub are to be told, or closed for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// To all that listen to `scope`, but for the connections of `except`.
     ToScope {
@@ -35,6 +39,7 @@ pub enum Event {
         users: Arc<[UserId]>,
         frame: Arc<Frame>,
     },
+    /// To one of the hub that acts.
     ToConnection {
         connection: ConnectionId,
         frame: Arc<Frame>,
@@ -45,10 +50,31 @@ pub enum Event {
     },
 }
 
-/// What a hub tells all others.
-#[derive(Debug, Clone)]
+/// What a hub tells all others. What is said of seats and users is of those at its node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Message {
     Event(Event),
+    /// To a connection of that node alone.
+    ToConnection {
+        node: NodeId,
+        connection: ConnectionId,
+        frame: Arc<Frame>,
+    },
+    /// Somebody has the seat, in place of what his connection had in this call before.
+    Seat(Seat),
+    Unseat {
+        room: RoomId,
+        connection: ConnectionId,
+    },
+    /// There are these seats and no others.
+    Seats(Vec<Seat>),
+    /// The user has a connection, or has none any more.
+    User {
+        user: UserId,
+        is_here: bool,
+    },
+    /// These users have connections and no others.
+    Users(Vec<UserId>),
     /// What the program has to say; the hub does not know what.
     News(Bytes),
 }
