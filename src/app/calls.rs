@@ -81,7 +81,7 @@ impl App {
                 match self.store.participant_ids(room).await {
                     Ok(participants) => {
                         let state = self.hub.call_state(room);
-                        self.push.call(room, &state);
+                        self.push.call(room, &state, self.hub.is_call_ours(room));
                         let active = state.active_names();
                         self.hub
                             .notify(participants, wire::room_presence(room, &active).anywhere());

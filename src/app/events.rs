@@ -29,9 +29,12 @@ impl App {
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    // Has been read from the log.
-                    Some(event) if event.id <= last => {}
                     Some(event) => {
+                        self.has_happened_here(&event);
+                        // Has been read from the log.
+                        if event.id <= last {
+                            continue;
+                        }
                         // Ids have no gaps: what is missing was brought by another process.
                         if event.id > last + 1 {
                             self.tell_logged(&mut last, event.id - 1).await;
@@ -101,9 +104,6 @@ impl App {
             Audience::Room(room) => (Some(room), None),
             Audience::User(user) => (None, Some(user)),
         };
-        if event.kind == EventKind::MessageNew {
-            self.metrics.messages.inc();
-        }
         // Before the frame: he hears what comes after it.
         if let (EventKind::RoomAdded, Some(user)) = (event.kind, user) {
             self.hub.entered(event.subject, user);
@@ -127,10 +127,15 @@ impl App {
         if let (EventKind::RoomRemoved, Some(user)) = (event.kind, user) {
             self.hub.left(event.subject, user);
         }
+        Ok(())
+    }
+
+    /// What one of all nodes is to do, whether it has read the event from the log already or not.
+    fn has_happened_here(&self, event: &Event) {
         if let (EventKind::MessageNew, Some(message)) = (event.kind, &event.message) {
+            self.metrics.messages.inc();
             self.push.message(message);
         }
-        Ok(())
     }
 
     /// How an event is told, now or later; `None`: what it speaks of is not there any more.

@@ -50,7 +50,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use moznods_signaling::bus::LocalBus;
+use moznods_signaling::bus::RedisBus;
 use moznods_signaling::{CloseReason, Hub, Whom};
 use moznods_storage::{EventId, RoomLimits, StorageError, Store, Timestamp, TokenHash};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -59,7 +59,7 @@ use moznods_turn::net::Relay;
 
 use crate::config::{Config, Registration, Secret, Settings};
 use crate::outbound::Outbound;
-use crate::wire::{self, WireFrames};
+use crate::wire;
 
 pub use access::UserAccess;
 pub use accounts::{
@@ -110,6 +110,8 @@ pub struct App {
     /// The newest event at the start: of those after it clients are told.
     first_event: EventId,
     hub: Arc<Hub>,
+    /// `None`: this is the only node.
+    bus: Option<Arc<RedisBus>>,
     access: Arc<UserAccess>,
     /// One refresh of `access` at a time, so that the last one has seen every change.
     refreshing: tokio::sync::Mutex<()>,
@@ -156,12 +158,16 @@ impl App {
         let used = store.relay_usage(month).await?;
         let month_quotas = MonthQuotas::new(per_user, month, &used);
         let first_event = store.last_event().await?;
-        let hub = Hub::new(Arc::new(LocalBus::default()), Box::new(WireFrames));
+        let bus = nodes::redis(&config, &*store).await?;
+        let hub = nodes::hub(bus.as_ref());
         let link_secret = Secret::new(store.secret("link_secret", random_text::<32>()?).await?);
         wire::urls::set_up(&link_secret, config.public_url.as_deref());
         let abuse = Abuse::new(config.limits.bans, config.fronts().copied().collect());
         let metrics = Metrics::new(&abuse);
         metrics.users.set(metric(access.count()));
+        if let Some(bus) = &bus {
+            nodes::register_figures(&metrics, bus);
+        }
         let push_key = store.secret("push_key", Push::fresh_key()?).await?;
         let outbound = Arc::<Outbound>::default();
         let files = Files::new(&config, &outbound)?;
@@ -175,6 +181,7 @@ impl App {
             store,
             first_event,
             hub,
+            bus,
             access: Arc::new(access),
             refreshing: tokio::sync::Mutex::default(),
             passwords: Passwords::new(&foreign_passwords),
@@ -269,6 +276,9 @@ impl App {
     pub async fn settle(&self) {
         if let Err(error) = self.record_usage().await {
             tracing::error!(%error, "what was relayed last could not be written");
+        }
+        if let Some(bus) = &self.bus {
+            bus.farewell().await;
         }
         if let Err(error) = self.store.settle().await {
             tracing::warn!(%error, "the database could not be brought into one file");

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use moznods_signaling::bus::RedisBus;
 use moznods_turn::server::Config as RelayConfig;
 
 use super::{
     Accounts, AllowedOrigins, Chat, Config, ConfigError, Directory, ExternalAddr, ExternalIp, Http,
-    Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, alternate, audit,
-    files, host_of, limits, oidc, proxy, tls,
+    Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Storage, Turn,
+    alternate, audit, files, host_of, limits, oidc, proxy, tls,
 };
 
 /// Bytes per second; a voice call takes about as much.
@@ -233,6 +234,18 @@ impl Config {
                 )?,
             },
             files: files::parse(settings)?,
+            storage: Storage {
+                redis_url: settings.get(
+                    "storage.redis_url",
+                    |text| match text {
+                        "" => Some(None),
+                        url => RedisBus::check_url(url)
+                            .is_ok()
+                            .then(|| Some(Secret(url.to_owned()))),
+                    },
+                    "redis://HOST[:PORT] or rediss://HOST[:PORT], with USER:PASSWORD@ before HOST where Redis asks for them",
+                )?,
+            },
             limits: limits::parse(settings)?,
             push: Push {
                 enabled: settings.switch("push.enabled")?,

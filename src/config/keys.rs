@@ -232,6 +232,13 @@ pub(super) const KEYS: &[Key] = &[
         secret: true,
         reloaded: false,
     },
+    Key {
+        path: "storage.redis_url",
+        default: "",
+        help: "Redis by which the processes of one server tell each other what is true only now: redis:// or, over TLS, rediss://[USER:PASSWORD@]HOST[:PORT]; empty: there is but one process",
+        secret: true,
+        reloaded: false,
+    },
     key(
         "accounts.directory",
         "all",

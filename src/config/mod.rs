@@ -75,6 +75,7 @@ pub struct Config {
     pub files: Files,
     pub limits: Limits,
     pub push: Push,
+    pub storage: Storage,
     pub audit: Audit,
     pub log: Log,
 }
@@ -250,6 +251,13 @@ impl Registration {
             Registration::Closed => "closed",
         }
     }
+}
+
+/// Where is kept what all processes of a server share.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// `None`: there is but one process.
+    pub redis_url: Option<Secret>,
 }
 
 /// What is kept for clients that were away.

@@ -185,13 +185,14 @@ impl Push {
         }));
     }
 
-    /// To be called after every change of who is active in a call. Does not block.
-    pub(super) fn call(&self, room: RoomId, state: &CallState) {
+    /// To be called after every change of who is active in a call; `is_ours`: by this node, and by no other, those are told
+    /// who are to hear of it. Does not block.
+    pub(super) fn call(&self, room: RoomId, state: &CallState, is_ours: bool) {
         let Some(first) = state.active().next() else {
             lock(&self.calls).remove(&room);
             return;
         };
-        if lock(&self.calls).insert(room) && self.has_listeners() {
+        if lock(&self.calls).insert(room) && is_ours && self.has_listeners() {
             self.tell(News::Call {
                 room,
                 by: first.user_id,
