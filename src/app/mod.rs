@@ -88,7 +88,7 @@ pub use sockets::{Missing, Socket, SocketRefusal};
 pub use usage::UsageSeen;
 pub use warnings::{Warning, keep_warnings, warnings};
 
-use abuse::Abuse;
+use abuse::{Abuse, NameHash};
 use accounts::Oidc;
 use files::Files;
 use month_quotas::MonthQuotas;
@@ -162,7 +162,12 @@ impl App {
         let hub = nodes::hub(bus.as_ref());
         let link_secret = Secret::new(store.secret("link_secret", random_text::<32>()?).await?);
         wire::urls::set_up(&link_secret, config.public_url.as_deref());
-        let abuse = Abuse::new(config.limits.bans, config.fronts().copied().collect());
+        let fronts = config.fronts().copied().collect();
+        let names = NameHash::new(link_secret.expose());
+        let abuse = Abuse::new(config.limits.bans, fronts, names);
+        if bus.is_some() {
+            abuse.shared.begin();
+        }
         let metrics = Metrics::new(&abuse);
         metrics.users.set(metric(access.count()));
         if let Some(bus) = &bus {
@@ -223,6 +228,7 @@ impl App {
         tokio::spawn(Arc::clone(self).keep_usage());
         tokio::spawn(Arc::clone(self).keep_index());
         tokio::spawn(Arc::clone(self).keep_house());
+        tokio::spawn(Arc::clone(self).tell_attempts());
     }
 
     /// To be called once the relay runs, if it is to.

@@ -144,7 +144,7 @@ impl App {
 
     fn hear_node(&self, from: NodeId, bytes: &Bytes) {
         match serde_json::from_slice(bytes) {
-            Ok(Word::Abuse(word)) => self.abuse.hear(word),
+            Ok(Word::Abuse(word)) => self.abuse.hear(&word),
             Err(error) => {
                 tracing::debug!(%error, from, "another node says what this one does not know")
             }
@@ -152,7 +152,9 @@ impl App {
     }
 
     /// Another node does not know what was said: what still holds is said once more.
-    fn say_again(&self) {}
+    fn say_again(&self) {
+        self.abuse.say_again();
+    }
 
     /// What a node has said of itself does not hold any more.
     fn forget_node(&self, _: NodeId) {}

@@ -264,7 +264,7 @@ mod tests {
             others: Arc::default(),
             devices: Arc::default(),
             quotas: Arc::new(MonthQuotas::new(0, this_month(), &[])),
-            abuse: Abuse::new(rules, Vec::new()),
+            abuse: Abuse::new(rules, Vec::new(), crate::app::abuse::NameHash::new("")),
         };
         let ask = |username| {
             let claim = Claim {

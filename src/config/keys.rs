@@ -220,6 +220,13 @@ pub(super) const KEYS: &[Key] = &[
         "none",
         "Public STUN servers beside our own: none, ru, global, or HOST:PORT by comma",
     ),
+    Key {
+        path: "storage.redis_url",
+        default: "",
+        help: "Redis by which the processes of one server tell each other what is true only now: redis:// or, over TLS, rediss://[USER:PASSWORD@]HOST[:PORT]; empty: there is but one process",
+        secret: true,
+        reloaded: false,
+    },
     key(
         "accounts.registration",
         "code",
@@ -229,13 +236,6 @@ pub(super) const KEYS: &[Key] = &[
         path: "accounts.invite_code",
         default: "",
         help: "Code for registration; empty: made at the first start",
-        secret: true,
-        reloaded: false,
-    },
-    Key {
-        path: "storage.redis_url",
-        default: "",
-        help: "Redis by which the processes of one server tell each other what is true only now: redis:// or, over TLS, rediss://[USER:PASSWORD@]HOST[:PORT]; empty: there is but one process",
         secret: true,
         reloaded: false,
     },

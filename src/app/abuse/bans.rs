@@ -16,6 +16,8 @@ use crate::config::BanRules;
 const MANY: usize = 4096;
 /// After the end of a ban, for which the next one is longer.
 const REMEMBERED: Duration = DAY;
+/// As settings allow.
+const LONGEST: Duration = Duration::from_secs(43_200 * 60);
 
 /// Whom a ban is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,8 +28,9 @@ pub enum Whom {
 }
 
 /// A ban in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
+    /// The same at all nodes; they grow.
     pub id: u64,
     pub door: Door,
     pub whom: Whom,
@@ -43,8 +46,8 @@ pub struct Bans(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     all: HashMap<(Door, Whom), Entry>,
-    /// How many there have been.
-    count: u64,
+    /// The last one that was given out here: when that was, in microseconds, so that nodes do not give out the same.
+    last_id: u64,
 }
 
 struct Entry {
@@ -65,7 +68,13 @@ impl Bans {
 
     /// Each in a row is twice as long as the one before; of an account all are as long as the first, as they hold up one who
     /// has done nothing. `None`: there is one already.
-    pub fn begin(&self, door: Door, whom: Whom, rules: BanRules, now: Instant) -> Option<Duration> {
+    pub fn begin(
+        &self,
+        door: Door,
+        whom: Whom,
+        rules: BanRules,
+        now: Instant,
+    ) -> Option<(Ban, Duration)> {
         let table = &mut *self.table();
         let key = (door, whom);
         let before = table.all.get(&key);
@@ -81,16 +90,39 @@ impl Bans {
         let longest = rules.longest.max(rules.first);
         let length = rules.first.saturating_mul(doubled).min(longest);
         table.make_room(&key, now);
-        table.count += 1;
+        let since = clock();
+        table.last_id = since.unsigned_abs().max(table.last_id + 1);
         let entry = Entry {
-            id: table.count,
-            since: clock(),
+            id: table.last_id,
+            since,
             length,
             until: now + length,
             times,
         };
+        let ban = entry.shown(door, whom);
         table.all.insert(key, entry);
-        Some(length)
+        Some((ban, length))
+    }
+
+    /// Takes over one that another node has begun.
+    pub fn adopt(&self, ban: &Ban, now: Instant) {
+        let micros = |time: Timestamp| Duration::from_micros(u64::try_from(time).unwrap_or(0));
+        let left = micros(ban.until.saturating_sub(clock()));
+        let table = &mut *self.table();
+        let key = (ban.door, ban.whom);
+        let until = now + left.min(LONGEST);
+        if table.all.get(&key).is_some_and(|ours| ours.until >= until) {
+            return;
+        }
+        table.make_room(&key, now);
+        let entry = Entry {
+            id: ban.id,
+            since: ban.since,
+            length: micros(ban.until.saturating_sub(ban.since)),
+            until,
+            times: ban.times,
+        };
+        table.all.insert(key, entry);
     }
 
     /// Those in force of whom there is something to show, the newest first.
@@ -98,15 +130,7 @@ impl Bans {
         let table = self.table();
         let seen = table.all.iter().filter_map(|((door, whom), entry)| {
             let is_shown = entry.until > now && !matches!(whom, Whom::Account(Account::Nobody(_)));
-            is_shown.then(|| Ban {
-                id: entry.id,
-                door: *door,
-                whom: *whom,
-                since: entry.since,
-                until: entry.since
-                    + i64::try_from(entry.length.as_micros()).unwrap_or(i64::MAX / 2),
-                times: entry.times,
-            })
+            is_shown.then(|| entry.shown(*door, *whom))
         });
         let mut seen: Vec<Ban> = seen.collect();
         seen.sort_by_key(|ban| std::cmp::Reverse(ban.id));
@@ -127,6 +151,20 @@ impl Bans {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn shown(&self, door: Door, whom: Whom) -> Ban {
+        let length = i64::try_from(self.length.as_micros()).unwrap_or(i64::MAX / 2);
+        Ban {
+            id: self.id,
+            door,
+            whom,
+            since: self.since,
+            until: self.since.saturating_add(length),
+            times: self.times,
+        }
     }
 }
 
@@ -167,8 +205,9 @@ mod tests {
         ] {
             let bans = Bans::default();
             for minutes in minutes {
-                let length = bans.begin(Door::SignIn, whom, RULES, now).unwrap();
+                let (ban, length) = bans.begin(Door::SignIn, whom, RULES, now).unwrap();
                 assert_eq!(length, Duration::from_secs(minutes * 60));
+                assert_eq!(bans.all(now), [ban]);
                 assert_eq!(bans.begin(Door::SignIn, whom, RULES, now), None);
                 assert_eq!(bans.left(Door::SignIn, whom, now), Some(length));
                 assert_eq!(bans.left(Door::Relay, whom, now), None);
@@ -182,6 +221,22 @@ mod tests {
             bans.sweep(now + 2 * REMEMBERED);
             assert!(bans.table().all.is_empty());
         }
+    }
+
+    #[test]
+    fn what_another_node_has_begun_holds_here_and_ends_when_it_does() {
+        let (there, here) = (Bans::default(), Bans::default());
+        let now = Instant::now();
+        let (ban, length) = there.begin(Door::SignIn, HERE, RULES, now).unwrap();
+        here.adopt(&ban, now);
+        here.adopt(&ban, now);
+        assert_eq!(here.all(now), [ban]);
+        assert!(here.left(Door::SignIn, HERE, now).unwrap() <= length);
+        assert_eq!(here.left(Door::SignIn, HERE, now + length), None);
+        let next = here.begin(Door::SignIn, HERE, RULES, now + length);
+        assert_eq!(next.unwrap().0.times, 2);
+        assert!(here.lift(Door::SignIn, HERE, now + length));
+        assert!(here.all(now).is_empty());
     }
 
     #[test]

@@ -17,12 +17,13 @@ pub struct Known {
 }
 
 impl Known {
-    pub fn note(&self, user: UserId, address: IpAddr, now: Instant) {
+    /// Whether it is news.
+    pub fn note(&self, user: UserId, address: IpAddr, now: Instant) -> bool {
         let mut seen = self.seen();
         let places = seen.entry(user).or_default();
         if let Some((_, last)) = places.iter_mut().find(|(place, _)| *place == address) {
             *last = now;
-            return;
+            return false;
         }
         if places.len() >= EACH
             && let Some(oldest) = places.iter().map(|(_, last)| *last).min()
@@ -30,6 +31,7 @@ impl Known {
             places.retain(|(_, last)| *last > oldest);
         }
         places.push((address, now));
+        true
     }
 
     pub fn has(&self, user: UserId, address: IpAddr) -> bool {

@@ -12,8 +12,8 @@ mod known;
 mod lines;
 mod rate;
 mod relay;
+mod shared;
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -35,6 +35,8 @@ pub use guesses::Guesses;
 pub use known::Known;
 use lines::Lines;
 pub use rate::Rate;
+use shared::Shared;
+pub use shared::{NameHash, Taken, Word};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -43,6 +45,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub const HOST: (u8, u8) = (32, 64);
 /// How much more may be wrong at an account, from everywhere and in a day, than from an address in an hour.
 const ADDRESSES_OF_ACCOUNT: u32 = 2;
+
+/// How often other nodes are told what was taken.
+const SHARED_EVERY: Duration = Duration::from_millis(200);
 
 /// What somebody wants to be let in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -121,19 +126,15 @@ impl Why {
 }
 
 /// Somebody who was not let in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attempt {
     pub door: Door,
     pub address: IpAddr,
     pub account: Option<Account>,
 }
 
-/// What nodes tell each other.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Word {
-    /// An administrator has ended this ban.
-    Lifted(Door, Whom),
-}
+/// What the edge does about a word.
+type Edge = Box<dyn Fn(&Word) + Send + Sync>;
 
 /// One for the process; the edge, the relay and administrators share it.
 pub struct Abuse {
@@ -147,15 +148,16 @@ pub struct Abuse {
     devices: Guesses<(Account, IpAddr)>,
     /// Where devices have been since the start.
     homes: Known,
-    hasher: RandomState,
-    on_lift: OnceLock<Box<dyn Fn(Door, Whom) + Send + Sync>>,
+    pub names: NameHash,
+    pub shared: Shared,
+    edge: OnceLock<Edge>,
     lines: Lines,
     pub figures: AbuseFigures,
 }
 
 impl Abuse {
     /// `fronts` are those who pass on what others ask, and do not always say for whom.
-    pub fn new(rules: BanRules, fronts: Vec<IpNet>) -> Arc<Self> {
+    pub fn new(rules: BanRules, fronts: Vec<IpNet>, names: NameHash) -> Arc<Self> {
         Arc::new(Abuse {
             rules: RwLock::new(rules),
             fronts,
@@ -164,8 +166,9 @@ impl Abuse {
             by_account: Rate::per(DAY),
             devices: Guesses::after(relay::FREE),
             homes: Known::default(),
-            hasher: RandomState::new(),
-            on_lift: OnceLock::new(),
+            names,
+            shared: Shared::default(),
+            edge: OnceLock::new(),
             lines: Lines::default(),
             figures: AbuseFigures::new(),
         })
@@ -217,6 +220,7 @@ impl Abuse {
         if !rules.enabled || rules.after == 0 {
             return;
         }
+        self.shared.taken(Taken::Counted(attempt));
         let door = attempt.door;
         if let Some(host) = self.countable(attempt.address) {
             let rate = &self.by_address;
@@ -241,9 +245,10 @@ impl Abuse {
     }
 
     fn ban(&self, door: Door, whom: Whom, rules: BanRules, now: Instant) {
-        if let Some(length) = self.bans.begin(door, whom, rules, now) {
+        if let Some((ban, length)) = self.bans.begin(door, whom, rules, now) {
             self.figures.banned(door, whom);
             lines::banned(door, whom, length);
+            self.shared.say(Word::Banned(ban));
         }
     }
 
@@ -264,23 +269,66 @@ impl Abuse {
                 self.by_account.forget(&account);
             }
         }
-        if let Some(on_lift) = self.on_lift.get() {
-            on_lift(door, whom);
-        }
+        self.tell_edge(&Word::Lifted(door, whom));
         was_there
     }
 
-    /// The edge forgets as well what has led to a ban. There is one edge.
-    pub fn on_lift(&self, edge: impl Fn(Door, Whom) + Send + Sync + 'static) {
-        let _ = self.on_lift.set(Box::new(edge));
+    /// The edge, of which there is one, is told what other nodes say, and of each ban that is lifted.
+    pub fn on_word(&self, edge: impl Fn(&Word) + Send + Sync + 'static) {
+        let _ = self.edge.set(Box::new(edge));
     }
 
-    /// Another node says so.
-    pub fn hear(&self, word: Word) {
+    fn tell_edge(&self, word: &Word) {
+        if let Some(edge) = self.edge.get() {
+            edge(word);
+        }
+    }
+
+    /// Another node says so. Bans begin where somebody goes too far; the others are told.
+    pub fn hear(&self, word: &Word) {
+        let now = Instant::now();
         match word {
             Word::Lifted(door, whom) => {
-                self.lift(door, whom);
+                self.lift(*door, *whom);
+                return;
             }
+            Word::Banned(ban) => self.bans.adopt(ban, now),
+            Word::Taken(all) => {
+                for (what, times) in all {
+                    if let Taken::Counted(attempt) = what {
+                        self.count_there(*attempt, *times, now);
+                    }
+                }
+            }
+            Word::Right(Account::Device(id), host) => {
+                self.devices.forget(&(Account::Device(*id), *host));
+                self.homes.note(*id, *host, now);
+            }
+            Word::Right(..) => {}
+        }
+        self.tell_edge(word);
+    }
+
+    /// As [`Self::count`], of what was wrong at another node.
+    fn count_there(&self, attempt: Attempt, times: u32, now: Instant) {
+        let rules = self.rules();
+        if !rules.enabled || rules.after == 0 {
+            return;
+        }
+        if let Some(host) = self.countable(attempt.address) {
+            let key = (attempt.door, host);
+            self.by_address.note(&key, rules.after, times, now);
+        }
+        if let (true, Some(account)) = (attempt.door != Door::Relay, attempt.account) {
+            let of_account = rules.after.saturating_mul(ADDRESSES_OF_ACCOUNT);
+            self.by_account.note(&account, of_account, times, now);
+        }
+    }
+
+    /// What holds, for a node that does not know it.
+    pub fn say_again(&self) {
+        for ban in self.bans() {
+            self.shared.say(Word::Banned(ban));
         }
     }
 
@@ -316,6 +364,16 @@ impl App {
         Ok(seen.collect())
     }
 
+    /// Tells other nodes what they are to know of attempts, as long as the server runs.
+    pub(super) async fn tell_attempts(self: Arc<Self>) {
+        loop {
+            for word in self.abuse.shared.next().await {
+                self.tell_nodes(&nodes::Word::Abuse(word));
+            }
+            tokio::time::sleep(SHARED_EVERY).await;
+        }
+    }
+
     /// Ends a ban, at all nodes.
     pub async fn lift_abuse_ban(&self, by: Actor<'_>, id: u64) -> Result<()> {
         let all = self.abuse_bans().await?;
@@ -334,7 +392,7 @@ impl App {
         if !self.abuse.lift(ban.door, ban.whom) {
             return Err(Refusal::NotFound.into());
         }
-        self.tell_nodes(&nodes::Word::Abuse(Word::Lifted(ban.door, ban.whom)));
+        self.abuse.shared.say(Word::Lifted(ban.door, ban.whom));
         Ok(())
     }
 }
@@ -382,7 +440,7 @@ mod tests {
 
     #[test]
     fn who_goes_on_is_banned_and_nobody_else() {
-        let abuse = Abuse::new(RULES, Vec::new());
+        let abuse = Abuse::new(RULES, Vec::new(), NameHash::new(""));
         let now = Instant::now();
         let bad = from("2001:db8:1::1", None);
         for _ in 0..5 {
@@ -416,7 +474,7 @@ mod tests {
 
     #[test]
     fn an_account_is_banned_by_what_comes_from_everywhere() {
-        let abuse = Abuse::new(RULES, Vec::new());
+        let abuse = Abuse::new(RULES, Vec::new(), NameHash::new(""));
         let alice = Some(Account::User(7));
         let attempt = |n: u8| from(&format!("192.0.2.{n}"), alice);
         for n in 0..=10 {
@@ -442,7 +500,7 @@ mod tests {
     fn what_stands_before_the_server_is_never_banned_and_accounts_are() {
         let nets = ["203.0.113.7/32", "2001:db8:1::7/128"];
         let fronts = nets.map(|net| net.parse().unwrap()).to_vec();
-        let abuse = Abuse::new(RULES, fronts);
+        let abuse = Abuse::new(RULES, fronts, NameHash::new(""));
         let now = Instant::now();
         for front in ["203.0.113.7", "2001:db8:1::7", "127.0.0.1", "::1"] {
             for door in Door::ALL {
@@ -472,7 +530,7 @@ mod tests {
 
     #[test]
     fn what_does_not_count_bans_nobody() {
-        let abuse = Abuse::new(RULES, Vec::new());
+        let abuse = Abuse::new(RULES, Vec::new(), NameHash::new(""));
         let office = from("192.0.2.1", Some(Account::User(1)));
         for _ in 0..100 {
             abuse.wrong(office, false);
@@ -494,7 +552,7 @@ mod tests {
 
     #[test]
     fn limits_switched_off_hold_back_nobody_who_was_banned() {
-        let abuse = Abuse::new(RULES, Vec::new());
+        let abuse = Abuse::new(RULES, Vec::new(), NameHash::new(""));
         let bad = from("192.0.2.1", None);
         for _ in 0..=5 {
             abuse.flood(bad);

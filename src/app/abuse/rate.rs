@@ -44,6 +44,15 @@ impl<K: Eq + Hash + Clone> Rate<K> {
         Ok(())
     }
 
+    /// So many of `burst` were taken elsewhere, though there may not have been as many.
+    pub fn note(&self, key: &K, burst: u32, times: u32, now: Instant) {
+        for _ in 0..times.min(burst) {
+            if self.take(key, burst, now).is_err() {
+                return;
+            }
+        }
+    }
+
     /// The one that was taken last counts for nothing.
     pub fn give_back(&self, key: &K, burst: u32) {
         if let Some(full) = self.full().get_mut(key)

@@ -1,11 +1,10 @@
 //! Wrong relay credentials. Those that expire are made with secrets that cannot be guessed: who has one is let in whatever others
 //! at his address do. A device's password is fixed, and may be one that can be guessed.
 
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Abuse, Account, Attempt, Door, HOST, Why, prefix};
+use super::{Abuse, Account, Attempt, Door, HOST, Why, Word, prefix};
 
 /// Wrong ones at a device from one address that cost nothing: a client asks more than once for each thing that it wants.
 pub const FREE: u32 = 5;
@@ -13,10 +12,7 @@ pub const FREE: u32 = 5;
 impl Abuse {
     /// Whose a name of the relay is that has no expiry in it.
     pub fn relay_account(&self, name: &str, device: Option<i64>) -> Account {
-        device.map_or_else(
-            || Account::Nobody(self.hasher.hash_one(name)),
-            Account::Device,
-        )
+        device.map_or_else(|| Account::Nobody(self.names.of(name)), Account::Device)
     }
 
     /// Whether a password for this account is looked at.
@@ -36,7 +32,9 @@ impl Abuse {
     pub fn right_at_relay(&self, device: i64, client: IpAddr, now: Instant) {
         let host = prefix(client, HOST);
         self.devices.forget(&(Account::Device(device), host));
-        self.homes.note(device, host, now);
+        if self.homes.note(device, host, now) {
+            self.shared.say(Word::Right(Account::Device(device), host));
+        }
     }
 
     /// What a client has shown was wrong, or `was_tried` is false and it was not looked at. Whether it is told so: who is
@@ -91,7 +89,7 @@ mod tests {
             first: Duration::from_secs(900),
             longest: Duration::from_secs(3600),
         };
-        Abuse::new(rules, Vec::new())
+        Abuse::new(rules, Vec::new(), super::super::NameHash::new(""))
     }
 
     fn address(text: &str) -> IpAddr {

@@ -12,7 +12,7 @@ use moznods_storage::{HookId, UserId};
 
 use super::Edge;
 use super::error::{ApiError, ApiResult};
-use crate::app::abuse::{Abuse, Attempt, Door, HOST, Rate, Whom, Why};
+use crate::app::abuse::{Abuse, Attempt, Door, HOST, Rate, Taken, Whom, Why, Word};
 use crate::app::{Limited, RateLimited};
 use crate::config::Rates;
 use registration::Registrations;
@@ -65,10 +65,10 @@ impl Limits {
             signals: Rate::per(MINUTE),
             hooks: Rate::per(MINUTE),
         });
-        let forgiving = Arc::downgrade(&limits);
-        abuse.on_lift(move |door, whom| {
-            if let Some(limits) = forgiving.upgrade() {
-                limits.forgive(door, whom);
+        let hearing = Arc::downgrade(&limits);
+        abuse.on_word(move |word| {
+            if let Some(limits) = hearing.upgrade() {
+                limits.hear(word);
             }
         });
         limits
@@ -90,48 +90,66 @@ impl Limits {
     /// Something that anybody may ask for, by somebody who does not say who he is, or lies.
     pub fn stranger(&self, address: IpAddr) -> ApiResult<()> {
         let burst = self.rates().reads.saturating_mul(USERS_PER_ADDRESS);
-        self.of_address(&self.strangers, address, burst, Limited::Reads)
+        self.of_address(&self.strangers, address, burst, Limited::Reads)?;
+        self.share(Taken::Stranger(address));
+        Ok(())
     }
 
     /// A way to somebody else who is to say who it is: something is kept until that is done.
     pub fn beginning(&self, address: IpAddr) -> ApiResult<()> {
         let burst = self.rates().api;
-        self.of_address(&self.beginnings, address, burst, Limited::Api)
+        self.of_address(&self.beginnings, address, burst, Limited::Api)?;
+        self.share(Taken::Beginning(address));
+        Ok(())
     }
 
     /// A message, a room, an invitation: what is stored.
     pub fn write(&self, user: UserId) -> ApiResult<()> {
-        self.of_user(&self.writes, user, self.rates().api, Limited::Api)
+        self.of_user(&self.writes, user, self.rates().api, Limited::Api)?;
+        self.share(Taken::Write(user));
+        Ok(())
     }
 
     /// Whatever else a user asks for; a socket, too.
     pub fn read(&self, user: UserId) -> ApiResult<()> {
-        self.of_user(&self.reads, user, self.rates().reads, Limited::Reads)
+        self.of_user(&self.reads, user, self.rates().reads, Limited::Reads)?;
+        self.share(Taken::Read(user));
+        Ok(())
     }
 
     /// A file, or the picture of an account.
     pub fn upload(&self, user: UserId) -> ApiResult<()> {
-        self.of_user(&self.uploads, user, self.rates().uploads, Limited::Uploads)
+        self.of_user(&self.uploads, user, self.rates().uploads, Limited::Uploads)?;
+        self.share(Taken::Upload(user));
+        Ok(())
     }
 
     /// A frame by which something is stored.
     pub fn frame(&self, user: UserId) -> ApiResult<()> {
-        self.of_user(&self.frames, user, self.rates().frames, Limited::Frames)
+        self.of_user(&self.frames, user, self.rates().frames, Limited::Frames)?;
+        self.share(Taken::Frame(user));
+        Ok(())
     }
 
-    /// A frame that is passed on, moves a mark or says nothing: calls send a lot of them at once.
+    /// A frame that is passed on, moves a mark or says nothing: calls send a lot of them at once. Other nodes are not told.
     pub fn signal(&self, user: UserId) -> ApiResult<()> {
         self.of_user(&self.signals, user, self.rates().signals, Limited::Signals)
     }
 
     /// What a program says by a webhook that is there: who has no secret takes nothing.
     pub fn hook(&self, hook: HookId) -> ApiResult<()> {
-        self.of_user(&self.hooks, hook, self.rates().hooks, Limited::Hooks)
+        self.of_user(&self.hooks, hook, self.rates().hooks, Limited::Hooks)?;
+        self.share(Taken::Hook(hook));
+        Ok(())
     }
 
     /// The user, who has proven it, asks from there.
     pub fn saw(&self, user: UserId, address: IpAddr) {
-        self.sign_ins.saw(user, address);
+        let host = prefix(address, HOST);
+        if self.sign_ins.saw(user, host) {
+            let who = Account::User(user);
+            self.abuse.shared.say(Word::Right(who, host));
+        }
     }
 
     /// Refuses something that is to be asked for again after `wait`.
@@ -153,6 +171,54 @@ impl Limits {
         self.abuse.turned_away(attempt, Why::Banned);
         self.note(Limited::Bans);
         Err(ApiError::Banned(left))
+    }
+
+    /// Other nodes count it as well.
+    fn share(&self, taken: Taken) {
+        if self.are_enabled() {
+            self.abuse.shared.taken(taken);
+        }
+    }
+
+    /// Another node says so, or a ban is lifted here.
+    fn hear(&self, word: &Word) {
+        match word {
+            Word::Lifted(door, whom) => self.forgive(*door, *whom),
+            Word::Right(Account::User(user), host) => self.sign_ins.right_there(*user, *host),
+            Word::Right(..) | Word::Banned(_) => {}
+            Word::Taken(all) => {
+                let now = Instant::now();
+                for (what, times) in all {
+                    self.taken_there(*what, *times, now);
+                }
+            }
+        }
+    }
+
+    fn taken_there(&self, what: Taken, times: u32, now: Instant) {
+        let rates = self.rates();
+        let of_strangers = rates.reads.saturating_mul(USERS_PER_ADDRESS);
+        match what {
+            Taken::Stranger(from) => self.strangers.note(from, of_strangers, times, now),
+            Taken::Beginning(from) => self.beginnings.note(from, rates.api, times, now),
+            Taken::Write(user) => self.writes.note(&user, rates.api, times, now),
+            Taken::Read(user) => self.reads.note(&user, rates.reads, times, now),
+            Taken::Upload(user) => self.uploads.note(&user, rates.uploads, times, now),
+            Taken::Frame(user) => self.frames.note(&user, rates.frames, times, now),
+            Taken::Hook(hook) => self.hooks.note(&hook, rates.hooks, times, now),
+            Taken::Registration(from) => {
+                self.registrations
+                    .taken_there(from, rates.registrations, times, now);
+            }
+            Taken::WrongCode(host) => self.registrations.wrong_there(&host, times, now),
+            Taken::SignIn(..)
+            | Taken::WrongHere(..)
+            | Taken::WrongEverywhere(_)
+            | Taken::WrongFrom(_)
+            | Taken::Code(_) => self.sign_ins.taken_there(what, rates.sign_in, times, now),
+            // Is heard by the one who bans.
+            Taken::Counted(_) => {}
+        }
     }
 
     /// Whoever was banned has nothing to wait for.
@@ -245,6 +311,13 @@ impl ByAddress {
             .inspect_err(|_| self.hosts.give_back(&host, burst))
     }
 
+    /// So many were taken elsewhere.
+    fn note(&self, address: IpAddr, burst: u32, times: u32, now: Instant) {
+        self.hosts.note(&prefix(address, HOST), burst, times, now);
+        self.sites
+            .note(&prefix(address, SITE), of_site(burst), times, now);
+    }
+
     fn give_back(&self, address: IpAddr, burst: u32) {
         self.hosts.give_back(&prefix(address, HOST), burst);
         self.sites.give_back(&prefix(address, SITE), of_site(burst));
@@ -276,6 +349,7 @@ pub async fn sweep(edge: Arc<Edge>) {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::app::abuse::NameHash;
     use crate::config::BanRules;
 
     pub fn rates() -> Rates {
@@ -307,7 +381,7 @@ pub mod tests {
         Limits::new(
             rates(),
             RateLimited::default(),
-            Abuse::new(rules, Vec::new()),
+            Abuse::new(rules, Vec::new(), NameHash::new("")),
         )
     }
 
@@ -356,5 +430,53 @@ pub mod tests {
             limits.stranger(address("192.0.2.1")).unwrap();
             limits.signal(1).unwrap();
         }
+    }
+
+    /// What was taken at one node counts at another as well.
+    #[tokio::test]
+    async fn nodes_count_together_and_lift_together() {
+        let (here, there) = (limits_with(5), limits_with(5));
+        here.abuse.shared.begin();
+        let tell = async || {
+            for word in here.abuse.shared.next().await {
+                // As it goes by the bus.
+                let word = serde_json::to_string(&word).unwrap();
+                there.abuse.hear(&serde_json::from_str(&word).unwrap());
+            }
+        };
+        let from = address("192.0.2.1");
+        (0..100).for_each(|_| here.write(1).unwrap());
+        (0..10).for_each(|_| drop(here.registration(from).unwrap()));
+        here.saw(7, from);
+        tell().await;
+        assert!(there.write(1).is_err() && there.write(2).is_ok());
+        assert!(there.registration(from).is_err());
+        there.abuse.wrong(
+            Attempt {
+                door: Door::Registration,
+                address: from,
+                account: None,
+            },
+            true,
+        );
+
+        for user in 100..106 {
+            here.sign_in(from, Account::User(user)).unwrap().wrong();
+            // So that the minute's are not what refuses.
+            here.sign_ins.forgive(Whom::Address(prefix(from, HOST)));
+        }
+        tell().await;
+        let refused = there.sign_in(from, Account::User(2)).err();
+        assert!(matches!(refused, Some(ApiError::Banned(_))), "{refused:?}");
+        there.sign_in(from, Account::User(7)).unwrap().right();
+        assert_eq!(there.abuse.bans(), here.abuse.bans());
+        let nobody = |limits: &Limits| limits.account("nobody", None);
+        assert_eq!(nobody(&here), nobody(&there));
+
+        let ban = here.abuse.bans()[0];
+        here.abuse.shared.say(Word::Lifted(ban.door, ban.whom));
+        tell().await;
+        assert!(there.abuse.bans().is_empty());
+        there.sign_in(from, Account::User(2)).unwrap().right();
     }
 }

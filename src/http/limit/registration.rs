@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{ByAddress, HOST, HOUR, Limits, prefix};
 use crate::app::Limited;
-use crate::app::abuse::{Attempt, Door, Guesses, Whom, Why};
+use crate::app::abuse::{Attempt, Door, Guesses, Taken, Whom, Why};
 use crate::http::error::ApiResult;
 
 /// Wrong codes from one address that cost nothing: a class may register at once, each mistaken once.
@@ -30,6 +30,18 @@ impl Registrations {
         if let Whom::Address(host) = whom {
             self.attempts.forget(host);
             self.codes.forget(&host);
+        }
+    }
+
+    /// At another node.
+    pub fn taken_there(&self, address: IpAddr, burst: u32, times: u32, now: Instant) {
+        self.attempts.note(address, burst, times, now);
+    }
+
+    /// At another node, from a prefix; beyond a hundred they are waited for no longer.
+    pub fn wrong_there(&self, host: &IpAddr, times: u32, now: Instant) {
+        for _ in 0..times.min(100) {
+            self.codes.wrong_one(host, now);
         }
     }
 
@@ -85,12 +97,16 @@ impl Registering<'_> {
                     false => limits.abuse.turned_away(self.attempt, Why::TooOften),
                 }
                 limits.refuse(Limited::Registrations, full.wait)
-            })
+            })?;
+        limits.share(Taken::Registration(address));
+        Ok(())
     }
 
     /// The code was wrong.
     pub fn wrong(mut self) {
         self.code = false;
+        let host = prefix(self.attempt.address, HOST);
+        self.limits.share(Taken::WrongCode(host));
         self.limits.abuse.wrong(self.attempt, true);
     }
 }

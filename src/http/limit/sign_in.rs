@@ -9,7 +9,6 @@
 //! - Who goes on after all of that is banned (`app::abuse`), by address and by account, but for users where they were signed in.
 //! - Wrong codes of a second factor at an account, wherever they come from: who guesses them has the password.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use moznods_storage::UserId;
 
 use super::{Account, ByAddress, HOST, Limits, MINUTE, prefix};
 use crate::app::Limited;
-use crate::app::abuse::{Attempt, Door, Guesses, Known, Rate, Whom, Why};
+use crate::app::abuse::{Attempt, Door, Guesses, Known, Rate, Taken, Whom, Why, Word};
 use crate::http::error::ApiResult;
 
 /// Wrong ones at an account from one address that cost nothing.
@@ -35,7 +34,6 @@ pub struct SignIns {
     all: Rate<(Account, IpAddr)>,
     codes: Rate<UserId>,
     known: Known,
-    hasher: RandomState,
 }
 
 impl Default for SignIns {
@@ -47,14 +45,38 @@ impl Default for SignIns {
             all: Rate::per(MINUTE),
             codes: Rate::per(CODES_BACK),
             known: Known::default(),
-            hasher: RandomState::new(),
         }
     }
 }
 
 impl SignIns {
-    pub fn saw(&self, user: UserId, address: IpAddr) {
-        self.known.note(user, prefix(address, HOST), Instant::now());
+    /// At a prefix; whether it is news.
+    pub fn saw(&self, user: UserId, host: IpAddr) -> bool {
+        self.known.note(user, host, Instant::now())
+    }
+
+    /// Another node has seen him at the prefix.
+    pub fn right_there(&self, user: UserId, host: IpAddr) {
+        self.here.forget(&(Account::User(user), host));
+        self.saw(user, host);
+    }
+
+    /// At another node.
+    pub fn taken_there(&self, what: Taken, burst: u32, times: u32, now: Instant) {
+        // Wrong ones beyond a hundred are waited for no longer.
+        for _ in 0..times.min(100) {
+            match what {
+                Taken::WrongHere(account, host) => self.here.wrong_one(&(account, host), now),
+                Taken::WrongEverywhere(account) => self.everywhere.wrong_one(&account, now),
+                _ => {}
+            }
+        }
+        match what {
+            Taken::SignIn(account, host) => self.all.note(&(account, host), burst, times, now),
+            Taken::WrongFrom(address) => self.from.note(address, burst, times, now),
+            Taken::Code(user) => self.codes.note(&user, CODES, times, now),
+            _ => {}
+        }
     }
 
     pub fn forgive(&self, whom: Whom) {
@@ -84,7 +106,7 @@ impl Limits {
     /// `known` is whose name it is.
     pub fn account(&self, name: &str, known: Option<UserId>) -> Account {
         known.map_or_else(
-            || Account::Nobody(self.sign_ins.hasher.hash_one(name.to_lowercase())),
+            || Account::Nobody(self.abuse.names.of(&name.to_lowercase())),
             Account::User,
         )
     }
@@ -156,7 +178,9 @@ impl Trial<'_> {
         }
         ours.all
             .take(&pair, self.burst, now)
-            .map_err(|wait| too_often(Limited::SignIns, wait))
+            .map_err(|wait| too_often(Limited::SignIns, wait))?;
+        limits.share(Taken::SignIn(pair.0, pair.1));
+        Ok(())
     }
 
     fn take_from_address(&mut self, now: Instant) -> ApiResult<()> {
@@ -190,7 +214,10 @@ impl Trial<'_> {
             let pair = self.pair(account);
             self.limits.sign_ins.here.forget(&pair);
             if let Account::User(user) = account {
-                self.limits.saw(user, self.address);
+                let (sign_ins, host) = (&self.limits.sign_ins, pair.1);
+                sign_ins.saw(user, host);
+                let word = Word::Right(account, host);
+                self.limits.abuse.shared.say(word);
             }
         }
     }
@@ -200,12 +227,23 @@ impl Trial<'_> {
         let abuse = &self.limits.abuse;
         // What has cost the address nothing was somebody's who is at home there.
         abuse.wrong(self.attempt(self.here), self.from);
-        (self.here, self.everywhere, self.from) = (None, None, false);
+        let (here, everywhere) = (self.here.take(), self.everywhere.take());
+        let here = here.map(|account| {
+            let (account, host) = self.pair(account);
+            Taken::WrongHere(account, host)
+        });
+        let from = std::mem::take(&mut self.from).then_some(Taken::WrongFrom(self.address));
+        let everywhere = everywhere.map(Taken::WrongEverywhere);
+        for what in [here, everywhere, from].into_iter().flatten() {
+            self.limits.share(what);
+        }
     }
 
     /// The code was.
     pub fn wrong_code(mut self) {
-        self.code = None;
+        if let Some(user) = self.code.take() {
+            self.limits.share(Taken::Code(user));
+        }
         self.wrong();
     }
 
