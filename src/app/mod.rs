@@ -178,8 +178,13 @@ impl App {
         let files = Files::new(&config, &outbound)?;
         let room_limits = rooms::limits_of(&config.limits);
         let push = Push::new(&config, &push_key, Arc::clone(&outbound), &metrics)?;
-        let oidc = config.accounts.oidc.clone();
-        let oidc = oidc.map(|settings| Oidc::new(settings, outbound));
+        let oidc = match config.accounts.oidc.clone() {
+            Some(settings) => {
+                let secret = store.secret("oidc_secret", random_text::<32>()?).await?;
+                Some(Oidc::new(settings, outbound, &secret)?)
+            }
+            None => None,
+        };
         let app = Arc::new(App {
             config,
             metrics,

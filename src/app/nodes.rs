@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use moznods_signaling::bus::{Bus, LocalBus, RedisBus};
 use moznods_signaling::{Hub, News, NodeId};
-use moznods_storage::{StorageError, Store};
+use moznods_storage::{StorageError, Store, TokenHash};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -25,6 +25,8 @@ use crate::wire::WireFrames;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Word {
     Abuse(abuse::Word),
+    /// Somebody has come back from a provider of sign-ins with what has this hash.
+    TicketTaken([u8; 32]),
 }
 
 /// The bus to other nodes, where the settings name one.
@@ -145,6 +147,11 @@ impl App {
     fn hear_node(&self, from: NodeId, bytes: &Bytes) {
         match serde_json::from_slice(bytes) {
             Ok(Word::Abuse(word)) => self.abuse.hear(&word),
+            Ok(Word::TicketTaken(ticket)) => {
+                if let Some(oidc) = &self.oidc {
+                    oidc.taken_there(TokenHash(ticket));
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, from, "another node says what this one does not know")
             }

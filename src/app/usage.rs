@@ -129,26 +129,31 @@ impl App {
 
     async fn write_usage(&self) -> Result<()> {
         let unwritten = self.usage.take();
-        if unwritten.is_empty() {
-            return Ok(());
-        }
-        let row = |(&(month, owner), usage): (&(Month, RelayOwner), &Usage)| RelayUsage {
-            month,
-            owner,
-            to_peer: usage.to_peer,
-            to_client: usage.to_client,
-            milliseconds: u64::try_from(usage.lasted.as_millis()).unwrap_or(u64::MAX),
-            allocations: usage.allocations,
-        };
-        let rows = unwritten.iter().map(row).collect();
-        let written = self.store.add_relay_usage(rows).await;
-        if written.is_err() {
-            for ((month, owner), usage) in unwritten {
-                self.usage.enter(month, owner, usage);
+        if !unwritten.is_empty() {
+            let row = |(&(month, owner), usage): (&(Month, RelayOwner), &Usage)| RelayUsage {
+                month,
+                owner,
+                to_peer: usage.to_peer,
+                to_client: usage.to_client,
+                milliseconds: u64::try_from(usage.lasted.as_millis()).unwrap_or(u64::MAX),
+                allocations: usage.allocations,
+            };
+            let rows = unwritten.iter().map(row).collect();
+            let written = self.store.add_relay_usage(rows).await;
+            if written.is_err() {
+                for ((month, owner), usage) in unwritten {
+                    self.usage.enter(month, owner, usage);
+                }
             }
-        } else {
+            written?;
             tracing::debug!("what was relayed has been written");
         }
-        Ok(written?)
+        if self.bus.is_some() {
+            // With what other nodes have written.
+            let month = this_month();
+            let used = self.store.relay_usage(month).await?;
+            self.month_quotas.begin(month, &used);
+        }
+        Ok(())
     }
 }

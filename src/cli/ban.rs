@@ -21,7 +21,7 @@ pub enum Command {
     /// End a ban, and forget what has led to it
     Lift {
         /// The number that `moznods ban list` shows
-        id: u32,
+        id: u64,
     },
 }
 

@@ -136,7 +136,7 @@ enum Failure {
     )]
     NoAllocation(AllocationName),
     #[error("ban {0}: there is none of this number; `moznods ban list` shows those in force")]
-    NoBan(u32),
+    NoBan(u64),
     #[error("room {0}: there is none of this number")]
     NoRoom(RoomId),
     #[error("bench relay: {0}")]

@@ -46,7 +46,7 @@ pub struct Bans(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     all: HashMap<(Door, Whom), Entry>,
-    /// The last one that was given out here: when that was, in microseconds, so that nodes do not give out the same.
+    /// The last one that was given out here.
     last_id: u64,
 }
 
@@ -67,12 +67,13 @@ impl Bans {
     }
 
     /// Each in a row is twice as long as the one before; of an account all are as long as the first, as they hold up one who
-    /// has done nothing. `None`: there is one already.
+    /// has done nothing. `is_shared`: with other nodes. `None`: there is one already.
     pub fn begin(
         &self,
         door: Door,
         whom: Whom,
         rules: BanRules,
+        is_shared: bool,
         now: Instant,
     ) -> Option<(Ban, Duration)> {
         let table = &mut *self.table();
@@ -91,7 +92,11 @@ impl Bans {
         let length = rules.first.saturating_mul(doubled).min(longest);
         table.make_room(&key, now);
         let since = clock();
-        table.last_id = since.unsigned_abs().max(table.last_id + 1);
+        table.last_id = match is_shared {
+            // Nodes do not give out the same.
+            true => since.unsigned_abs().max(table.last_id + 1),
+            false => table.last_id + 1,
+        };
         let entry = Entry {
             id: table.last_id,
             since,
@@ -205,10 +210,10 @@ mod tests {
         ] {
             let bans = Bans::default();
             for minutes in minutes {
-                let (ban, length) = bans.begin(Door::SignIn, whom, RULES, now).unwrap();
+                let (ban, length) = bans.begin(Door::SignIn, whom, RULES, true, now).unwrap();
                 assert_eq!(length, Duration::from_secs(minutes * 60));
                 assert_eq!(bans.all(now), [ban]);
-                assert_eq!(bans.begin(Door::SignIn, whom, RULES, now), None);
+                assert_eq!(bans.begin(Door::SignIn, whom, RULES, true, now), None);
                 assert_eq!(bans.left(Door::SignIn, whom, now), Some(length));
                 assert_eq!(bans.left(Door::Relay, whom, now), None);
                 now += length;
@@ -216,7 +221,7 @@ mod tests {
                 assert!(bans.all(now).is_empty());
             }
             now += REMEMBERED;
-            bans.begin(Door::SignIn, whom, RULES, now);
+            bans.begin(Door::SignIn, whom, RULES, true, now);
             assert_eq!(bans.all(now)[0].times, 1);
             bans.sweep(now + 2 * REMEMBERED);
             assert!(bans.table().all.is_empty());
@@ -227,13 +232,13 @@ mod tests {
     fn what_another_node_has_begun_holds_here_and_ends_when_it_does() {
         let (there, here) = (Bans::default(), Bans::default());
         let now = Instant::now();
-        let (ban, length) = there.begin(Door::SignIn, HERE, RULES, now).unwrap();
+        let (ban, length) = there.begin(Door::SignIn, HERE, RULES, true, now).unwrap();
         here.adopt(&ban, now);
         here.adopt(&ban, now);
         assert_eq!(here.all(now), [ban]);
         assert!(here.left(Door::SignIn, HERE, now).unwrap() <= length);
         assert_eq!(here.left(Door::SignIn, HERE, now + length), None);
-        let next = here.begin(Door::SignIn, HERE, RULES, now + length);
+        let next = here.begin(Door::SignIn, HERE, RULES, true, now + length);
         assert_eq!(next.unwrap().0.times, 2);
         assert!(here.lift(Door::SignIn, HERE, now + length));
         assert!(here.all(now).is_empty());
@@ -246,7 +251,7 @@ mod tests {
         let whom = |n: usize| Whom::Account(Account::User(n as i64));
         for n in 0..2 * MANY {
             let now = start + Duration::from_millis(n as u64);
-            bans.begin(Door::SignIn, whom(n), RULES, now).unwrap();
+            bans.begin(Door::SignIn, whom(n), RULES, true, now).unwrap();
             assert!(bans.table().all.len() <= MANY);
         }
         let now = start + Duration::from_millis(2 * MANY as u64);

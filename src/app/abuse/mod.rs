@@ -245,7 +245,8 @@ impl Abuse {
     }
 
     fn ban(&self, door: Door, whom: Whom, rules: BanRules, now: Instant) {
-        if let Some((ban, length)) = self.bans.begin(door, whom, rules, now) {
+        let is_shared = self.shared.is_on();
+        if let Some((ban, length)) = self.bans.begin(door, whom, rules, is_shared, now) {
             self.figures.banned(door, whom);
             lines::banned(door, whom, length);
             self.shared.say(Word::Banned(ban));

@@ -76,6 +76,10 @@ impl Shared {
         *self.waiting() = Some(Waiting::default());
     }
 
+    pub fn is_on(&self) -> bool {
+        self.waiting().is_some()
+    }
+
     pub fn taken(&self, what: Taken) {
         if let Some(waiting) = &mut *self.waiting()
             && (waiting.taken.len() < MANY || waiting.taken.contains_key(&what))

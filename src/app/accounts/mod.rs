@@ -190,7 +190,15 @@ impl App {
         if self.store.has_admin().await? {
             return Ok(None);
         }
-        let token = random_text::<32>()?;
+        let token = match self.bus {
+            // Whatever node somebody gets it from, he may come with it to any.
+            Some(_) => {
+                self.store
+                    .secret("setup_token", random_text::<32>()?)
+                    .await?
+            }
+            None => random_text::<32>()?,
+        };
         *self.setup_token() = Some(hash(&token));
         Ok(Some(token))
     }

@@ -2,46 +2,46 @@
 //! `provider`. An account is found by issuer and subject alone, never by name or mail.
 
 mod provider;
-mod waiting;
+mod tickets;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use moznods_storage::{
     AdminGrant, Identity, NewUser, StorageError, TokenHash, User, UserId, UserKey,
 };
 use openidconnect::{Nonce, PkceCodeVerifier};
+use serde::{Deserialize, Serialize};
 
 use super::checks::{is_email, is_of_deleted};
 use super::{Login, hash};
-use crate::app::{App, Refusal, Result, limits, names, now, random_text};
+use crate::app::{App, Refusal, Result, limits, names, nodes, now, random_text};
 use crate::config::{Oidc as Settings, Registration};
 use crate::outbound::Outbound;
 use provider::{Departure, Profile, Provider, ProviderError};
-use waiting::Waiting;
+use tickets::{Place, Tickets};
 
 /// For somebody to sign in at the provider.
 const AWAY: Duration = Duration::from_secs(600);
 /// For the client to fetch the token.
 const BACK: Duration = Duration::from_secs(60);
-/// For its user to find the code of a second factor.
+/// The same, where its user has to find the code of a second factor.
 const CODE: Duration = Duration::from_secs(300);
 /// Where the provider sends people back to.
 const RETURN: &str = "/api/auth/oidc/callback/";
 /// Names with a number that are tried before one with random letters.
 const NUMBERED: u32 = 20;
 
-/// One provider, and who is on the way there and back.
+/// One provider, and what those on the way there and back have with them.
 pub struct Oidc {
     provider: Provider,
-    away: Waiting<Away>,
-    back: Waiting<Back>,
+    tickets: Tickets,
 }
 
+/// As what comes back from the provider.
+#[derive(Serialize, Deserialize)]
 struct Away {
-    /// Hash of what the browser keeps.
-    browser: TokenHash,
     redirect: String,
     nonce: Nonce,
     verifier: PkceCodeVerifier,
@@ -49,12 +49,25 @@ struct Away {
     link: Option<(UserId, i64)>,
 }
 
+/// What is changed for a token.
+#[derive(Serialize, Deserialize)]
 struct Back {
-    browser: TokenHash,
     user: UserId,
     epoch: i64,
-    /// Whether a code of the second factor has been asked for.
-    asked: bool,
+}
+
+fn away(browser: &str) -> Place<'_> {
+    Place {
+        purpose: "away",
+        browser,
+    }
+}
+
+fn back(browser: &str) -> Place<'_> {
+    Place {
+        purpose: "back",
+        browser,
+    }
 }
 
 /// Where a browser is to go, and what it has to keep until it comes back.
@@ -98,12 +111,17 @@ pub struct OidcFinish {
 }
 
 impl Oidc {
-    pub fn new(settings: Settings, outbound: Arc<Outbound>) -> Self {
-        Oidc {
+    /// `secret`: that of all nodes.
+    pub fn new(settings: Settings, outbound: Arc<Outbound>, secret: &str) -> Result<Self> {
+        Ok(Oidc {
             provider: Provider::new(settings, outbound),
-            away: Waiting::new(AWAY),
-            back: Waiting::new(BACK),
-        }
+            tickets: Tickets::new(secret)?,
+        })
+    }
+
+    /// Another node has taken the ticket.
+    pub fn taken_there(&self, ticket: TokenHash) {
+        self.tickets.take(ticket);
     }
 
     fn identity(&self, subject: String) -> Identity {
@@ -139,48 +157,44 @@ impl App {
     async fn depart(&self, server: &str, link: Option<(UserId, i64)>) -> Result<OidcStart> {
         let oidc = self.oidc()?;
         let redirect = format!("{server}{RETURN}");
-        let (state, browser) = (random_text::<32>()?, random_text::<32>()?);
-        let key = hash(&state);
-        let departure = oidc.provider.depart(&redirect, state).await;
-        let Departure {
-            url,
-            nonce,
-            verifier,
-        } = departure.map_err(refusal)?;
-        let away = Away {
-            browser: hash(&browser),
-            redirect,
-            nonce,
-            verifier,
+        let browser = random_text::<32>()?;
+        let departure = Departure::new();
+        let gone = Away {
+            redirect: redirect.clone(),
+            nonce: departure.nonce.clone(),
+            verifier: PkceCodeVerifier::new(departure.verifier.secret().clone()),
             link,
         };
-        oidc.away.put(key, away);
+        let state = oidc.tickets.make(away(&browser), AWAY, &gone)?;
+        let url = oidc.provider.depart(&redirect, state, departure).await;
+        let url = url.map_err(refusal)?;
         Ok(OidcStart { url, browser })
     }
 
     /// Somebody comes back from the provider.
-    pub async fn end_oidc(&self, back: OidcReturn) -> Result<OidcEnd> {
+    pub async fn end_oidc(&self, returned: OidcReturn) -> Result<OidcEnd> {
         let oidc = self.oidc()?;
-        let browser = hash(&back.browser);
-        let away = oidc
-            .away
-            .take(hash(&back.state), |away| away.browser == browser)
+        let place = away(&returned.browser);
+        let gone: Away = oidc
+            .tickets
+            .read(place, &returned.state)
             .ok_or(Refusal::OidcState)?;
-        if back.error == "access_denied" {
+        self.take_ticket(oidc, &returned.state)?;
+        if returned.error == "access_denied" {
             return Err(Refusal::OidcDenied.into());
         }
-        if !back.error.is_empty() || back.code.is_empty() {
-            tracing::warn!(error = back.error, "the provider of sign-ins refuses");
+        if !returned.error.is_empty() || returned.code.is_empty() {
+            tracing::warn!(error = returned.error, "the provider of sign-ins refuses");
             return Err(Refusal::OidcFailed.into());
         }
         let arrival = oidc
             .provider
-            .arrive(back.code, &away.redirect, &away.nonce, away.verifier)
+            .arrive(returned.code, &gone.redirect, &gone.nonce, gone.verifier)
             .await
             .map_err(refusal)?;
         let identity = oidc.identity(arrival.subject.clone());
         let owner = self.store.identity_owner(identity.clone()).await?;
-        if let Some((user, epoch)) = away.link {
+        if let Some((user, epoch)) = gone.link {
             self.link(identity, owner, user, epoch).await?;
             return Ok(OidcEnd::Linked);
         }
@@ -196,53 +210,48 @@ impl App {
             self.metrics.sign_in_failures.inc();
             return Err(Refusal::AccountBlocked.into());
         }
-        let code = random_text::<32>()?;
-        let back = Back {
-            browser,
+        let wait = match self.store.second_factor(user.id).await? {
+            Some(_) => CODE,
+            None => BACK,
+        };
+        let who = Back {
             user: user.id,
             epoch: user.epoch,
-            asked: false,
         };
-        oidc.back.put(hash(&code), back);
+        let code = oidc.tickets.make(back(&returned.browser), wait, &who)?;
         Ok(OidcEnd::SignedIn { code })
+    }
+
+    /// Other nodes are told, so that it is good at none of them again.
+    fn take_ticket(&self, oidc: &Oidc, ticket: &str) -> Result<()> {
+        let ticket = hash(ticket);
+        if !oidc.tickets.take(ticket) {
+            return Err(Refusal::OidcState.into());
+        }
+        self.tell_nodes(&nodes::Word::TicketTaken(ticket.0));
+        Ok(())
     }
 
     /// Whom the code belongs to, for limits.
     pub fn oidc_code_owner(&self, finish: &OidcFinish) -> Option<UserId> {
-        let browser = hash(&finish.browser);
-        let back = &self.oidc.as_ref()?.back;
-        let look =
-            |back: &mut Back, _: &mut Instant| (back.browser == browser).then_some(back.user);
-        back.look(hash(&finish.code), look).flatten()
+        let tickets = &self.oidc.as_ref()?.tickets;
+        let who: Back = tickets.read(back(&finish.browser), &finish.code)?;
+        Some(who.user)
     }
 
     pub async fn finish_oidc(&self, finish: OidcFinish) -> Result<Login> {
         let oidc = self.oidc()?;
-        let (key, browser) = (hash(&finish.code), hash(&finish.browser));
-        let known = oidc.back.look(key, |back, _| {
-            (back.browser == browser).then_some((back.user, back.epoch))
-        });
-        let (id, epoch) = known.flatten().ok_or(Refusal::OidcState)?;
-        let user = self.store.user(UserKey::Id(id)).await?;
+        let known: Option<Back> = oidc.tickets.read(back(&finish.browser), &finish.code);
+        let known = known.ok_or(Refusal::OidcState)?;
+        let user = self.store.user(UserKey::Id(known.user)).await?;
         let user = user
-            .filter(|user| user.epoch == epoch || user.blocked)
+            .filter(|user| user.epoch == known.epoch || user.blocked)
             .ok_or(Refusal::OidcState)?;
         if user.blocked {
             return Err(Refusal::AccountBlocked.into());
         }
-        let checked = self.check_second_factor(&user, &finish.totp_code).await;
-        if checked.is_err() {
-            // It takes a while to find the code.
-            oidc.back.look(key, |back, end| {
-                if !std::mem::replace(&mut back.asked, true) {
-                    *end = Instant::now() + CODE;
-                }
-            });
-        }
-        checked?;
-        oidc.back
-            .take(key, |back| back.browser == browser)
-            .ok_or(Refusal::OidcState)?;
+        self.check_second_factor(&user, &finish.totp_code).await?;
+        self.take_ticket(oidc, &finish.code)?;
         self.sign_in(user, finish.device).await
     }
 

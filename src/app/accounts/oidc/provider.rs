@@ -75,11 +75,22 @@ pub enum ProviderError {
     Failed(String),
 }
 
-/// Where somebody is sent, and what must come back with him.
+/// What must come back with somebody who is sent there.
 pub struct Departure {
-    pub url: String,
     pub nonce: Nonce,
     pub verifier: PkceCodeVerifier,
+    challenge: PkceCodeChallenge,
+}
+
+impl Departure {
+    pub fn new() -> Self {
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        Departure {
+            nonce: Nonce::new_random(),
+            verifier,
+            challenge,
+        }
+    }
 }
 
 /// Who has come back.
@@ -111,25 +122,25 @@ impl Provider {
         &self.settings
     }
 
-    /// The provider sends whoever goes there back to `redirect`, with `state`.
-    pub async fn depart(&self, redirect: &str, state: String) -> Result<Departure, ProviderError> {
+    /// Where to go. The provider sends whoever goes there back to `redirect`, with `state`.
+    pub async fn depart(
+        &self,
+        redirect: &str,
+        state: String,
+        departure: Departure,
+    ) -> Result<String, ProviderError> {
         let metadata = self.metadata(METADATA).await?;
-        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let client = self.client(&metadata, redirect)?;
-        let (url, _, nonce) = client
+        let (url, _, _) = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
                 || CsrfToken::new(state),
-                Nonce::new_random,
+                || departure.nonce,
             )
             .add_scopes(["profile", "email"].map(|scope| Scope::new(scope.to_owned())))
-            .set_pkce_challenge(challenge)
+            .set_pkce_challenge(departure.challenge)
             .url();
-        Ok(Departure {
-            url: url.into(),
-            nonce,
-            verifier,
-        })
+        Ok(url.into())
     }
 
     /// Exchanges the `code` with which somebody has come back for who he is.
