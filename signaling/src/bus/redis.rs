@@ -642,10 +642,12 @@ mod tests {
 
     #[test]
     fn ids_are_in_order_and_each_has_one_before() {
-        let id = |text| Id::parse(text).unwrap();
+        let id = Id::parse;
         assert!(id("9-5") < id("10-0") && id("10-2") < id("10-10"));
-        assert_eq!(id("10-0").before(), Id(9, u64::MAX));
-        assert_eq!(id("10-3").before().to_string(), "10-2");
+        let before = |text| id(text).map(Id::before);
+        assert_eq!(before("10-0"), Some(Id(9, u64::MAX)));
+        assert_eq!(before("10-3"), id("10-2"));
+        assert_eq!(Id(10, 2).to_string(), "10-2");
         assert_eq!(Id::parse("10"), None);
     }
 }
