@@ -220,6 +220,8 @@ pub enum Refusal {
     StorageFull,
     /// What keeps the bytes of files does not answer.
     FilesUnavailable,
+    /// It cannot be reached, or does not answer.
+    DatabaseUnavailable,
     /// Nothing is pushed here.
     PushOff,
 }
@@ -289,6 +291,7 @@ impl Refusal {
             Refusal::FileAttached => "file_attached",
             Refusal::StorageFull => "storage_full",
             Refusal::FilesUnavailable => "files_unavailable",
+            Refusal::DatabaseUnavailable => "database_unavailable",
             Refusal::PushOff => "push_off",
         }
     }
@@ -342,6 +345,7 @@ impl From<StorageError> for Error {
             StorageError::NotFound => Refusal::NotFound.into(),
             StorageError::Full => Refusal::StorageFull.into(),
             StorageError::BlobGone => Refusal::FilesUnavailable.into(),
+            StorageError::Unavailable(_) => Refusal::DatabaseUnavailable.into(),
             StorageError::Banned => Refusal::Banned.into(),
             StorageError::RoomFull => Refusal::RoomFull.into(),
             StorageError::TooManyRooms => Refusal::TooManyRooms.into(),

@@ -302,7 +302,7 @@ impl App {
     }
 
     async fn obey_other_processes(self: Arc<Self>) {
-        let mut changes = self.store.changed_elsewhere();
+        let mut changes = self.store.access_changed_elsewhere();
         while changes.changed().await.is_ok() {
             if let Err(error) = self.look_again().await {
                 tracing::error!(%error, "cannot read what another process has changed");

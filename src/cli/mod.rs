@@ -120,6 +120,13 @@ enum Failure {
     NoServer { directory: PathBuf },
     #[error("the server is not ready: {0}")]
     Unready(String),
+    #[error(
+        "storage.database_url names PostgreSQL, for which there is no `moznods {command}`; expected {instead}"
+    )]
+    OfPostgres {
+        command: &'static str,
+        instead: &'static str,
+    },
     #[error("data_dir = \"{}\": it is of user {user}, and root would leave there what he cannot read; expected to be run as that user", directory.display())]
     ServedByRoot { directory: PathBuf, user: u32 },
     #[error("data_dir = \"{}\": this cannot go on as its owner: {why}", directory.display())]
@@ -195,6 +202,7 @@ impl Failure {
             | Failure::Listen { .. }
             | Failure::Certificate(_)
             | Failure::ServedByRoot { .. }
+            | Failure::OfPostgres { .. }
             | Failure::Serving { .. } => 2,
             Failure::Backup(BackupError::NotEmpty(_)) => 2,
             Failure::Storage(error) | Failure::Backup(BackupError::Storage(error)) => {
@@ -264,14 +272,25 @@ fn execute(cli: Cli) -> Outcome {
     let config = Config::check(&settings)?;
     match &cli.command {
         Command::Backup(backup) => {
+            of_sqlite(
+                &config,
+                "backup",
+                "pg_dump, and a copy of what is in data_dir made after it",
+            )?;
             as_owner(&config.data_dir)?;
             return data::back_up(&config, backup);
         }
         Command::Restore(restore) => {
+            of_sqlite(
+                &config,
+                "restore",
+                "pg_restore, and what was in data_dir put back before it",
+            )?;
             as_owner(&config.data_dir)?;
             return data::restore(&config, restore);
         }
         Command::Check(check) => {
+            of_sqlite(&config, "check", "pg_amcheck")?;
             as_owner(&config.data_dir)?;
             return data::check(&config, check);
         }
@@ -318,6 +337,14 @@ fn say(line: impl std::fmt::Display) -> Outcome {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
+/// That the database is one that the command can be done with.
+fn of_sqlite(config: &Config, command: &'static str, instead: &'static str) -> Outcome {
+    match config.storage.database {
+        None => Ok(()),
+        Some(_) => Err(Failure::OfPostgres { command, instead }),
+    }
+}
+
 /// From here on a command of root's is one of the data's owner: nothing there becomes root's, and where a link in it leads
 /// nobody gets by root's rights.
 fn as_owner(directory: &Path) -> Outcome {
@@ -329,6 +356,9 @@ fn as_owner(directory: &Path) -> Outcome {
 
 /// The rules over the database of `config`, for one command.
 async fn open_app(config: Config, missing: Missing) -> Result<Arc<App>, Failure> {
-    let store = SqlStore::open(&config.data_dir, missing)?;
+    let store = match &config.storage.database {
+        None => SqlStore::open(&config.data_dir, missing)?,
+        Some(url) => SqlStore::connect(url, missing)?,
+    };
     Ok(App::open(config, Arc::new(store)).await?)
 }

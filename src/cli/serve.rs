@@ -42,7 +42,10 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
 
     let lock = DirectoryLock::take(&config.data_dir)?;
     backup::remove_leftovers(&config.data_dir);
-    let store = SqlStore::open_to_serve(&lock)?;
+    let store = match &config.storage.database {
+        None => SqlStore::open_to_serve(&lock)?,
+        Some(url) => SqlStore::connect_to_serve(url)?,
+    };
     let control = Control::bind(&config.data_dir)
         .inspect_err(|error| {
             let file = config.data_dir.join(http::CONTROL_FILE);

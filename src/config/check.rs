@@ -245,6 +245,14 @@ impl Config {
                     },
                     "redis://HOST[:PORT] or rediss://HOST[:PORT], with USER:PASSWORD@ before HOST where Redis asks for them",
                 )?,
+                database: settings.get(
+                    "storage.database_url",
+                    |text| match text {
+                        "" => Some(None),
+                        url => url.parse().ok().map(Some),
+                    },
+                    "postgres://USER:PASSWORD@HOST[:PORT]/DATABASE[?sslmode=disable, prefer, require or verify-full], with @, /, : and ? in the password as %40, %2F, %3A and %3F, or nothing",
+                )?,
             },
             limits: limits::parse(settings)?,
             push: Push {

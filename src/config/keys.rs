@@ -239,6 +239,13 @@ pub(super) const KEYS: &[Key] = &[
         secret: true,
         reloaded: false,
     },
+    Key {
+        path: "storage.database_url",
+        default: "",
+        help: "PostgreSQL that several nodes share: postgres://USER:PASSWORD@HOST[:PORT]/DATABASE[?sslmode=disable, prefer, require or verify-full]; empty: SQLite in data_dir",
+        secret: true,
+        reloaded: false,
+    },
     key(
         "accounts.directory",
         "all",

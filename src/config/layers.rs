@@ -166,7 +166,9 @@ impl Settings {
                 continue;
             }
             let known = KEYS.iter().map(|key| variable(key.path));
-            let Some(key) = KEYS.iter().find(|key| variable(key.path) == name) else {
+            let is_meant =
+                |path| variable(path) == name || short(path).is_some_and(|short| short == name);
+            let Some(key) = KEYS.iter().find(|key| is_meant(key.path)) else {
                 return Err(ConfigError(format!(
                     "{name} in the environment: there is no such setting{}",
                     nearest(&name, known)
@@ -341,6 +343,12 @@ impl Settings {
 
 fn variable(path: &str) -> String {
     format!("MOZNODS_{}", path.replace('.', "_").to_uppercase())
+}
+
+/// As people know the variables of what all processes share: `MOZNODS_DATABASE_URL`.
+fn short(path: &str) -> Option<String> {
+    let name = path.strip_prefix("storage.")?;
+    name.ends_with("_url").then(|| variable(name))
 }
 
 /// The file that is read when none is named.

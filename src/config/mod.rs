@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use moznods_storage::PostgresUrl;
 
 pub use alternate::Alternate;
 pub use audit::Audit;
@@ -258,6 +259,8 @@ impl Registration {
 pub struct Storage {
     /// `None`: there is but one process.
     pub redis_url: Option<Secret>,
+    /// `None`: SQLite in `data_dir`.
+    pub database: Option<PostgresUrl>,
 }
 
 /// What is kept for clients that were away.

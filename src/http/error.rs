@@ -139,7 +139,8 @@ impl ApiError {
                 Refusal::Overloaded
                 | Refusal::RelayNotRunning
                 | Refusal::OidcUnavailable
-                | Refusal::FilesUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+                | Refusal::FilesUnavailable
+                | Refusal::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
                 Refusal::FileAttached => StatusCode::CONFLICT,
                 Refusal::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             },

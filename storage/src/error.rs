@@ -129,6 +129,14 @@ pub enum StorageError {
     /// The transaction that carried this change was not committed; the change is not there.
     #[error("database: not committed: {0}")]
     NotCommitted(String),
+    /// It cannot be reached, or does not answer. What was read was not; what was to be changed is not changed, or, where the
+    /// connection was lost in the middle, perhaps.
+    #[error("database: {0}")]
+    Unavailable(String),
+    #[error(
+        "PostgreSQL cannot do that; expected a database of SQLite, which is there when storage.database_url is empty"
+    )]
+    SqliteOnly,
     #[error("database: closed")]
     Closed,
     /// Of a file beside the database.
@@ -142,6 +150,13 @@ pub enum StorageError {
 pub enum DatabaseError {
     #[error(transparent)]
     Sqlite(rusqlite::Error),
+    /// What PostgreSQL says.
+    #[error("{0}")]
+    Server(String),
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("the disk is full")]
+    Full,
     /// The time was over that it may take.
     #[error("interrupted")]
     Interrupted,
@@ -164,6 +179,8 @@ impl From<rusqlite::Error> for DatabaseError {
 impl From<DatabaseError> for StorageError {
     fn from(error: DatabaseError) -> Self {
         match &error {
+            DatabaseError::Full => StorageError::Full,
+            DatabaseError::Unavailable(why) => StorageError::Unavailable(why.clone()),
             DatabaseError::Sqlite(cause) if cause.sqlite_error().is_some_and(is_full) => {
                 StorageError::Full
             }

@@ -1,4 +1,4 @@
-//! Who and what: the [`Store`] trait and SQLite behind it.
+//! Who and what: the [`Store`] trait, SQLite and PostgreSQL behind it.
 //!
 //! All SQL of the program stands in this crate. What a user may do is decided by those who call it; what must
 //! hold even between two processes (a name is taken once, one first administrator, only members write, only owners
@@ -19,6 +19,7 @@ mod blobs;
 pub mod django;
 mod error;
 mod model;
+mod postgres;
 mod sql;
 mod sqlite;
 mod store;
@@ -28,6 +29,7 @@ pub use blobs::{
 };
 pub use error::{DatabaseError, ForeignFault, StorageError};
 pub use model::*;
+pub use postgres::PostgresUrl;
 pub use sql::SqlStore;
 pub use sqlite::{DirectoryLock, Missing};
 pub use store::{

@@ -42,6 +42,7 @@ mod nat;
 mod oidc_provider;
 mod openapi;
 mod pins;
+mod postgres;
 mod presence;
 mod proxies;
 mod proxy_hints;

@@ -7,7 +7,7 @@ use moznods_storage::django::{DjangoDatabase, Remark};
 use moznods_storage::{DirectoryLock, SqlStore, StorageError};
 use serde_json::{Value, json};
 
-use super::super::{Failure, Outcome, as_owner, say};
+use super::super::{Failure, Outcome, as_owner, of_sqlite, say};
 use crate::app::{App, Group, Import, Report, TableReport};
 use crate::config::{Config, Flags, Settings};
 use crate::i18n::{self, Lang};
@@ -35,6 +35,8 @@ impl Django {
     pub fn run(self, flags: &Flags) -> Outcome {
         let settings = Settings::collect(flags)?;
         let config = Config::check(&settings)?;
+        let instead = "to take it over with storage.database_url empty, into SQLite";
+        of_sqlite(&config, "import django", instead)?;
         // What is wrong with the source is told before anything is made for it.
         let source = DjangoDatabase::copy_of(&self.sqlite)?;
         as_owner(&config.data_dir)?;

@@ -181,6 +181,7 @@ fn finish(operation: &mut Operation, errors: &mut BTreeMap<String, Response>) {
     let mut responses = std::mem::take(&mut operation.responses.responses);
     responses.extend(refused::RateLimited::responses());
     responses.extend(refused::Internal::responses());
+    responses.extend(refused::DatabaseUnavailable::responses());
     let mut refusals: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, mut response) in responses {
         if let Some((status, code)) = key.split_once(BETWEEN) {

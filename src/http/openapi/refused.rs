@@ -106,6 +106,7 @@ refused! {
     FileAttached,
     StorageFull,
     FilesUnavailable,
+    DatabaseUnavailable,
     PushOff,
     }
     edge {

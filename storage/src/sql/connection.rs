@@ -1,27 +1,35 @@
 //! A connection as all that is shared sees it: the SQL of the files beside is written once, in words that every engine
 //! understands. Parameters are `?` (the next one) or `?1`; what an engine has other words for it translates itself.
 
+use std::time::Duration;
+
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::value::{FromSql, Params, Result, Value};
-use crate::DatabaseError;
+use crate::postgres::{self, Session};
+use crate::sqlite::Deadline;
+use crate::{DatabaseError, StorageError};
 
 /// Of one snapshot, or of the transaction that writes.
 pub(crate) enum Connection<'c> {
     Sqlite(&'c rusqlite::Connection),
+    Postgres(&'c Session),
 }
 
 /// Parsed and planned once for each connection.
 pub(crate) enum Statement<'c> {
     Sqlite(rusqlite::CachedStatement<'c>),
+    Postgres(postgres::Statement<'c>),
 }
 
 pub(crate) enum Rows<'s> {
     Sqlite(rusqlite::Rows<'s>),
+    Postgres(std::vec::IntoIter<postgres::Row>),
 }
 
 pub(crate) enum Row<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(postgres::Row),
 }
 
 impl<'c> Connection<'c> {
@@ -30,6 +38,7 @@ impl<'c> Connection<'c> {
             Connection::Sqlite(connection) => {
                 Ok(Statement::Sqlite(connection.prepare_cached(sql)?))
             }
+            Connection::Postgres(session) => Ok(Statement::Postgres(session.statement(sql)?)),
         }
     }
 
@@ -55,6 +64,7 @@ impl<'c> Connection<'c> {
                 let rows = self.execute(sql, params)?;
                 Ok((rows > 0).then(|| connection.last_insert_rowid()))
             }
+            Connection::Postgres(session) => session.insert(sql, params),
         }
     }
 
@@ -62,6 +72,20 @@ impl<'c> Connection<'c> {
     pub(crate) fn total_changes(&self) -> u64 {
         match self {
             Connection::Sqlite(connection) => connection.total_changes(),
+            Connection::Postgres(session) => session.total_changes(),
+        }
+    }
+
+    /// Interrupts `query` once `time` is over; what it has read until then is not lost.
+    pub(crate) fn within<T>(
+        &self,
+        time: Duration,
+        query: impl FnOnce(&Deadline) -> std::result::Result<T, StorageError>,
+    ) -> std::result::Result<T, StorageError> {
+        let deadline = Deadline::after(time);
+        match self {
+            Connection::Sqlite(_) => query(&deadline),
+            Connection::Postgres(session) => session.within(time, || query(&deadline)),
         }
     }
 }
@@ -74,6 +98,7 @@ impl Statement<'_> {
                 bind(statement, params)?;
                 Ok(statement.raw_execute()?)
             }
+            Statement::Postgres(statement) => statement.execute(params),
         }
     }
 
@@ -83,6 +108,7 @@ impl Statement<'_> {
                 bind(statement, params)?;
                 Ok(Rows::Sqlite(statement.raw_query()))
             }
+            Statement::Postgres(statement) => Ok(Rows::Postgres(statement.query(params)?)),
         }
     }
 
@@ -138,6 +164,7 @@ impl Rows<'_> {
     pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>> {
         match self {
             Rows::Sqlite(rows) => Ok(rows.next()?.map(Row::Sqlite)),
+            Rows::Postgres(rows) => Ok(rows.next().map(Row::Postgres)),
         }
     }
 }
@@ -155,6 +182,7 @@ impl Row<'_> {
                 ValueRef::Blob(bytes) => Value::Blob(bytes),
                 ValueRef::Real(_) => return Err(DatabaseError::Type(at)),
             },
+            Row::Postgres(row) => row.value(at)?,
         };
         T::from_sql(value).ok_or(DatabaseError::Type(at))
     }

@@ -70,6 +70,11 @@ pub(super) fn add_of_message(
 }
 
 fn insert(c: &Connection, mut event: Event) -> Result<()> {
+    // There they are numbered and written together, before the commit.
+    if let Connection::Postgres(_) = c {
+        ADDED.with_borrow_mut(|added| added.push(event));
+        return Ok(());
+    }
     let row = params![
         number(event.audience),
         event.kind as i64,
@@ -101,6 +106,43 @@ fn number(audience: Audience) -> i64 {
         Audience::Room(room) => room,
         Audience::User(user) => -user,
     }
+}
+
+/// The events of the transaction as columns, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    pub(crate) audiences: Vec<i64>,
+    pub(crate) kinds: Vec<i64>,
+    pub(crate) subjects: Vec<i64>,
+    pub(crate) by: Vec<UserId>,
+    pub(crate) data: Vec<Option<String>>,
+    pub(crate) at: Timestamp,
+}
+
+pub(crate) fn columns() -> Columns {
+    let mut columns = Columns {
+        at: clock(),
+        ..Columns::default()
+    };
+    ADDED.with_borrow(|added| {
+        for event in added {
+            columns.audiences.push(number(event.audience));
+            columns.kinds.push(event.kind as i64);
+            columns.subjects.push(event.subject);
+            columns.by.push(event.by);
+            columns.data.push(event.data.clone());
+        }
+    });
+    columns
+}
+
+/// Gives them the numbers that they have got, from this one on.
+pub(crate) fn number_from(first: EventId) {
+    ADDED.with_borrow_mut(|added| {
+        for (event, id) in added.iter_mut().zip(first..) {
+            event.id = id;
+        }
+    });
 }
 
 /// How many events the transaction has so far, for [`forget_after`].

@@ -353,6 +353,7 @@ fn loose(c: &Connection, limit: i64, now: Timestamp) -> Result<LooseBlobs> {
              OR EXISTS (SELECT 1 FROM users u WHERE u.avatar_hash = ?1))",
     )?;
     let mut free = Vec::with_capacity(hashes.len());
+    hashes.sort_unstable_by_key(|hash| hash.0);
     for hash in hashes.drain(..) {
         if taken_back.execute([hash])? == 0 {
             free.push(hash);

@@ -8,7 +8,7 @@ use super::messages::room_of;
 use super::moderation::is_banned;
 use super::rooms::{is_direct, is_participant};
 use super::users::{by_id, fold};
-use super::{Result, SqlStore, found};
+use super::{Engine, Result, SqlStore, found};
 use crate::sql::{Connection, OptionalExtension, SqlResult, params};
 use crate::{
     BlobHash, Import, ImportKind, ImportStore, ImportWork, ImportedFile, ImportedInvitation,
@@ -19,6 +19,9 @@ use crate::{
 #[async_trait]
 impl ImportStore for SqlStore {
     async fn import(&self, origin: String, work: ImportWork) -> Result<()> {
+        if let Engine::Postgres(_) = &self.engine {
+            return Err(StorageError::SqliteOnly);
+        }
         self.write_apart(move |c| import(c, &origin, work)).await
     }
 

@@ -1,5 +1,5 @@
 //! What is kept, in SQL that every engine understands: the rules of storage stand here once. `connection` and `value` are how the
-//! files beside it see an engine; what an engine alone knows stands in `sqlite`.
+//! files beside it see an engine; what an engine alone knows stands in `sqlite` and `postgres`.
 
 mod audit;
 mod bots;
@@ -31,8 +31,9 @@ use tokio::sync::watch;
 
 pub(crate) use connection::{Connection, OptionalExtension, Row};
 pub(crate) use users::fold;
-pub(crate) use value::{Result as SqlResult, ToSql, params};
+pub(crate) use value::{Params, Result as SqlResult, ToSql, Value, params};
 
+use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{Note, StorageError, Store};
 
@@ -49,6 +50,7 @@ pub struct SqlStore {
 #[derive(Clone)]
 enum Engine {
     Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
 impl fmt::Debug for SqlStore {
@@ -60,6 +62,12 @@ impl fmt::Debug for SqlStore {
 impl From<Sqlite> for SqlStore {
     fn from(engine: Sqlite) -> Self {
         Self::over(Engine::Sqlite(engine))
+    }
+}
+
+impl From<Postgres> for SqlStore {
+    fn from(engine: Postgres) -> Self {
+        Self::over(Engine::Postgres(engine))
     }
 }
 
@@ -80,6 +88,7 @@ impl SqlStore {
     {
         match &self.engine {
             Engine::Sqlite(engine) => engine.read(query).await,
+            Engine::Postgres(engine) => engine.read(query).await,
         }
     }
 
@@ -114,6 +123,7 @@ impl SqlStore {
         };
         match &self.engine {
             Engine::Sqlite(engine) => engine.write(pace, change).await,
+            Engine::Postgres(engine) => engine.write(pace, change).await,
         }
     }
 
@@ -121,6 +131,7 @@ impl SqlStore {
     fn listener(&self) -> &events::Listener {
         match &self.engine {
             Engine::Sqlite(engine) => engine.listener(),
+            Engine::Postgres(engine) => engine.listener(),
         }
     }
 }
@@ -149,6 +160,7 @@ impl Store for SqlStore {
         .await?;
         match &self.engine {
             Engine::Sqlite(engine) => engine.prove().await,
+            Engine::Postgres(engine) => engine.prove().await,
         }
     }
 
@@ -157,6 +169,7 @@ impl Store for SqlStore {
             Engine::Sqlite(_) => {
                 "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
             }
+            Engine::Postgres(_) => "SELECT pg_database_size(current_database())",
         };
         self.read(move |c| Ok(c.query_row(size, (), |row| row.get(0))?))
             .await
@@ -165,12 +178,22 @@ impl Store for SqlStore {
     async fn settle(&self) -> Result<()> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.checkpoint().await,
+            // What is committed is where it belongs.
+            Engine::Postgres(_) => Ok(()),
         }
     }
 
     fn changed_elsewhere(&self) -> watch::Receiver<u64> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.changed_elsewhere(),
+            Engine::Postgres(engine) => engine.events_elsewhere(),
+        }
+    }
+
+    fn access_changed_elsewhere(&self) -> watch::Receiver<u64> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.changed_elsewhere(),
+            Engine::Postgres(engine) => engine.access_elsewhere(),
         }
     }
 }

@@ -277,7 +277,7 @@ fn delete_own_account(c: &Connection, user: UserId, epoch: i64) -> Result<()> {
 fn with_access(c: &Connection) -> Result<Vec<(UserId, i64)>> {
     let users = c
         .prepare_cached(&format!(
-            "SELECT u.id, u.epoch FROM users u WHERE {HAS_ACCESS} AND u.kind <> 2"
+            "SELECT u.id, u.epoch FROM users u WHERE {HAS_ACCESS} AND u.kind <> 2 ORDER BY u.id"
         ))?
         .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<SqlResult<_>>()?;

@@ -83,6 +83,8 @@ pub trait Store:
     async fn size(&self) -> Result<i64>;
     /// Brings all that is committed into the one file, so that it alone can be copied; for the end of a server.
     async fn settle(&self) -> Result<()>;
-    /// Changes when another process has written; what it wrote is not told.
+    /// Changes when another process has written; what it wrote is not told, and stands in the log of events.
     fn changed_elsewhere(&self) -> watch::Receiver<u64>;
+    /// Changes when another process has changed who may use the server or the relay, perhaps.
+    fn access_changed_elsewhere(&self) -> watch::Receiver<u64>;
 }

@@ -114,7 +114,7 @@ pub use files::*;
 
 type Shared = Arc<dyn Store>;
 
-const LIMITS: RoomLimits = RoomLimits {
+pub const LIMITS: RoomLimits = RoomLimits {
     participants: 100,
     rooms: 100,
 };
@@ -143,7 +143,7 @@ async fn block(store: &Shared, user: UserId, blocked: bool) -> Result<(), Storag
     store.change_account(user, change, LastAdmin::MayGo).await
 }
 
-async fn user(store: &Shared, name: &str) -> User {
+pub async fn user(store: &Shared, name: &str) -> User {
     store.create_user(new_user(name)).await.unwrap()
 }
 
@@ -175,7 +175,7 @@ fn owned_by(owner: &User) -> Right {
     }
 }
 
-fn new_room(owner: UserId, name: &str) -> NewRoom {
+pub fn new_room(owner: UserId, name: &str) -> NewRoom {
     NewRoom {
         owner,
         name: name.to_owned(),

@@ -8,6 +8,7 @@ use super::super::Result;
 use super::words::{VERSION, stem, words};
 use super::{author_token, room_token};
 use crate::MessageId;
+use crate::postgres::search as postgres;
 use crate::sql::{Connection, Row, SqlResult, params};
 
 /// Messages that are taken in at once, and bytes of their texts from which on there are no more: so that the writer is
@@ -35,12 +36,8 @@ pub(super) struct Batch {
     pending: i64,
 }
 
-#[derive(Debug)]
-struct Entry {
-    message: MessageId,
-    /// `None`: it is gone.
-    tokens: Option<String>,
-}
+/// A message and its tokens; `None`: it is gone.
+type Entry = (MessageId, Option<String>);
 
 fn state(c: &Connection) -> Result<State> {
     Ok(
@@ -80,7 +77,7 @@ pub(super) fn gather(c: &Connection) -> Result<Option<Batch>> {
     }
     // What has changed, what is new, what is old.
     if add_changed(c, &mut batch)? || add_new(c, &mut batch)? || add_old(c, &mut batch)? {
-        batch.messages.sort_unstable_by_key(|entry| entry.message);
+        batch.messages.sort_unstable_by_key(|(message, _)| *message);
         return Ok(Some(batch));
     }
     Ok(None)
@@ -103,7 +100,7 @@ fn add_changed(c: &Connection, batch: &mut Batch) -> Result<bool> {
         if known.insert(message) {
             let exists = row.get::<Option<MessageId>>(2)?.is_some();
             let tokens = exists.then(|| tokens(&row, 2, &mut text)).transpose()?;
-            batch.messages.push(Entry { message, tokens });
+            batch.messages.push((message, tokens));
         }
     }
     Ok(batch.pending > 0)
@@ -143,7 +140,7 @@ fn add_messages(
     {
         let message = row.get(0)?;
         let tokens = Some(tokens(&row, 0, &mut text)?);
-        batch.messages.push(Entry { message, tokens });
+        batch.messages.push((message, tokens));
         last = Some(message);
     }
     Ok(last)
@@ -175,13 +172,29 @@ pub(super) fn take_in(c: &Connection, batch: Batch) -> Result<()> {
     if state(c)? != batch.seen {
         return Ok(());
     }
-    if batch.reset {
-        c.execute(
-            "INSERT INTO search_index (search_index) VALUES ('delete-all')",
-            (),
-        )?;
+    match c {
+        Connection::Sqlite(_) => put(c, batch.reset, batch.messages)?,
+        Connection::Postgres(session) => {
+            if batch.reset {
+                postgres::clear(session)?;
+            }
+            postgres::put(session, &batch.messages)?;
+        }
     }
-    for Entry { message, tokens } in batch.messages {
+    c.prepare_cached("DELETE FROM search_pending WHERE id <= ?")?
+        .execute([batch.pending])?;
+    let State { version, low, high } = batch.then;
+    c.prepare_cached("UPDATE search_state SET version = ?, low = ?, high = ?")?
+        .execute([version, low, high])?;
+    Ok(())
+}
+
+fn put(c: &Connection, reset: bool, messages: Vec<Entry>) -> Result<()> {
+    if reset {
+        let clear = "INSERT INTO search_index (search_index) VALUES ('delete-all')";
+        c.execute(clear, ())?;
+    }
+    for (message, tokens) in messages {
         match tokens {
             Some(tokens) => c
                 .prepare_cached(
@@ -193,10 +206,5 @@ pub(super) fn take_in(c: &Connection, batch: Batch) -> Result<()> {
                 .execute([message])?,
         };
     }
-    c.prepare_cached("DELETE FROM search_pending WHERE id <= ?")?
-        .execute([batch.pending])?;
-    let State { version, low, high } = batch.then;
-    c.prepare_cached("UPDATE search_state SET version = ?, low = ?, high = ?")?
-        .execute([version, low, high])?;
     Ok(())
 }

@@ -8,10 +8,13 @@ mod index;
 mod query;
 mod words;
 
+use std::ops::ControlFlow;
+
 use async_trait::async_trait;
 
 use super::messages::by_ids;
-use super::{Result, SqlStore};
+use super::{Engine, Result, SqlStore};
+use crate::postgres::search as postgres;
 use crate::sql::{Connection, OptionalExtension, SqlResult, params};
 use crate::sqlite::Deadline;
 use crate::{
@@ -28,6 +31,11 @@ impl SearchStore for SqlStore {
     }
 
     async fn index_messages(&self) -> Result<bool> {
+        if let Engine::Postgres(engine) = &self.engine
+            && !engine.indexes()
+        {
+            return Ok(false);
+        }
         let Some(batch) = self.read(index::gather).await? else {
             return Ok(false);
         };
@@ -51,10 +59,10 @@ fn author_token(author: UserId) -> String {
 
 fn find(c: &Connection, search: &Search, query: &Query) -> Result<Found> {
     let mut scan = Scan::default();
-    let deadline = Deadline::after(Search::TIME);
-    let outcome = scan.run(c, search, query, &deadline);
     // What was found is shown, however long it took.
-    drop(deadline);
+    let outcome = c.within(Search::TIME, |deadline| {
+        scan.run(c, search, query, deadline)
+    });
     let before = match outcome {
         Ok(()) => scan.full.then(|| scan.hits.last().map(|(id, _)| *id)),
         Err(StorageError::Database(DatabaseError::Interrupted)) => match scan.examined {
@@ -95,32 +103,41 @@ impl Scan {
         let Some(expression) = expression(c, search, query)? else {
             return Ok(());
         };
-        let mut statement = c.prepare_cached(
-            "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid < ? ORDER BY rowid DESC",
-        )?;
-        // The right to see it, which is that of this moment; rooms in the expression but save the way.
-        let mut look = c.prepare_cached(
-            "SELECT m.content FROM messages m JOIN participants p ON p.room_id = m.room_id
-             WHERE m.id = ? AND p.user_id = ?",
-        )?;
         let before = search.before.unwrap_or(MessageId::MAX);
-        let mut candidates = statement.query(params![expression, before])?;
-        while let Some(row) = candidates.next()? {
-            let message: MessageId = row.get(0)?;
-            let text: Option<String> = look
-                .query_row([message, search.viewer], |row| row.get(0))
-                .optional()?;
+        let mut look = |message, text: Option<String>| {
             if let Some(text) = text
                 && let Some(places) = query.places(&text)
             {
                 if self.hits.len() == search.limit {
                     self.full = true;
-                    return Ok(());
+                    return Ok(ControlFlow::Break(()));
                 }
                 self.hits.push((message, excerpt(&text, &places)));
             }
             self.examined = Some(message);
             deadline.check()?;
+            Ok(ControlFlow::Continue(()))
+        };
+        if let Connection::Postgres(session) = c {
+            return postgres::candidates(session, &expression, before, search.viewer, look);
+        }
+        let mut statement = c.prepare_cached(
+            "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid < ? ORDER BY rowid DESC",
+        )?;
+        // The right to see it, which is that of this moment; rooms in the expression but save the way.
+        let mut seen = c.prepare_cached(
+            "SELECT m.content FROM messages m JOIN participants p ON p.room_id = m.room_id
+             WHERE m.id = ? AND p.user_id = ?",
+        )?;
+        let mut candidates = statement.query(params![expression, before])?;
+        while let Some(row) = candidates.next()? {
+            let message: MessageId = row.get(0)?;
+            let text = seen
+                .query_row([message, search.viewer], |row| row.get(0))
+                .optional()?;
+            if look(message, text)?.is_break() {
+                break;
+            }
         }
         Ok(())
     }

@@ -1,0 +1,376 @@
+//! PostgreSQL: the suite that every store must pass, and what is true of several nodes on one database.
+
+mod suite;
+#[path = "support/postgres.rs"]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use moznods_storage::{
+    AdminGrant, Event, EventId, Missing, NewMessage, NewUser, PostgresUrl, SqlStore, StorageError,
+    Store,
+};
+use suite::{LIMITS, new_room, new_user, user};
+use support::Postgres;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// One for all tests; what ends and starts it again has its own.
+static SERVER: LazyLock<Postgres> = LazyLock::new(|| Postgres::start(free_port()));
+
+fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+fn node(url: &str) -> Arc<dyn Store> {
+    let url: PostgresUrl = url.parse().unwrap();
+    Arc::new(SqlStore::connect_to_serve(&url).unwrap())
+}
+
+fn store() -> ((), Arc<dyn Store>) {
+    ((), node(&SERVER.database()))
+}
+
+suite::tests!(crate::store);
+
+/// What a node's listener is told, until there are `count` of it.
+async fn told(events: &mut mpsc::Receiver<Event>, count: usize) -> Vec<EventId> {
+    let mut ids = Vec::new();
+    while ids.len() < count {
+        let event = timeout(SOON, events.recv()).await.expect("an event");
+        ids.push(event.unwrap().id);
+    }
+    ids
+}
+
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < SOON, "{what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn message(room: i64, author: i64, content: &str, client_id: &str) -> NewMessage {
+    NewMessage {
+        room,
+        author,
+        content: content.to_owned(),
+        now: 20,
+        client_id: Some(client_id.to_owned()),
+        ..NewMessage::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_writes_the_others_hear_of_and_oneself_not() {
+    let url = SERVER.database();
+    let (one, two) = (node(&url), node(&url));
+    let (mut events, mut access) = (two.changed_elsewhere(), two.access_changed_elsewhere());
+    let own = one.changed_elsewhere();
+    let ann = user(&one, "ann").await;
+    timeout(SOON, access.changed())
+        .await
+        .expect("a new user")
+        .unwrap();
+    let room = one
+        .create_room(new_room(ann.id, "room"), LIMITS)
+        .await
+        .unwrap();
+    timeout(SOON, events.changed())
+        .await
+        .expect("a new room")
+        .unwrap();
+    assert_eq!(two.room(room).await.unwrap().unwrap().name, "room");
+    // What says nothing of access is no news of it.
+    access.mark_unchanged();
+    one.add_message(message(room, ann.id, "hello", "1"))
+        .await
+        .unwrap();
+    until("the message", async || {
+        timeout(SOON, events.changed())
+            .await
+            .expect("news")
+            .unwrap();
+        let last = two.last_event().await.unwrap();
+        (two.events_after(last - 1, 1).await.unwrap()[0].subject == 1).then_some(())
+    })
+    .await;
+    assert!(!access.has_changed().unwrap() && !own.has_changed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_events_have_no_gaps_whoever_writes_and_whatever_fails() {
+    let url = SERVER.database();
+    let nodes = [node(&url), node(&url), node(&url)];
+    let ann = user(&nodes[0], "ann").await;
+    let room = nodes[0]
+        .create_room(new_room(ann.id, "room"), LIMITS)
+        .await
+        .unwrap();
+    let before = nodes[0].last_event().await.unwrap();
+    let mut listeners = Vec::new();
+    let mut work = Vec::new();
+    for (n, node) in nodes.iter().enumerate() {
+        let (sender, listener) = mpsc::channel(1000);
+        node.tell_events(sender);
+        listeners.push(listener);
+        for i in 0..60 {
+            let node = Arc::clone(node);
+            work.push(tokio::spawn(async move {
+                let mut new = message(room, ann.id, "hello", &format!("{n}-{i}"));
+                // It is undone after it has made an event or two.
+                new.attachments = if i % 3 == 0 { vec![999] } else { Vec::new() };
+                node.add_message(new).await.is_ok()
+            }));
+        }
+    }
+    let mut done = 0;
+    for work in work {
+        done += usize::from(work.await.unwrap());
+    }
+    assert_eq!(done, 120);
+    let events = nodes[1].events_after(before, 1000).await.unwrap();
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, (before + 1..=before + 120).collect::<Vec<_>>());
+    let subjects: Vec<i64> = events.iter().map(|event| event.subject).collect();
+    assert!(subjects.is_sorted(), "messages are in the order of events");
+    let mut all = BTreeSet::new();
+    for listener in &mut listeners {
+        let own = told(listener, 40).await;
+        assert!(own.is_sorted());
+        all.extend(own);
+    }
+    assert_eq!(
+        all.into_iter().collect::<Vec<_>>(),
+        ids,
+        "each was told by one"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_first_administrators_at_several_nodes_there_is_one() {
+    let url = SERVER.database();
+    let nodes = [node(&url), node(&url), node(&url)];
+    let mut work = Vec::new();
+    for i in 0..30 {
+        let node = Arc::clone(&nodes[i % 3]);
+        work.push(tokio::spawn(async move {
+            let new = NewUser {
+                admin: AdminGrant::First,
+                ..new_user(&format!("user{i}"))
+            };
+            node.create_user(new).await
+        }));
+    }
+    let mut made = 0;
+    for work in work {
+        match work.await.unwrap() {
+            Ok(_) => made += 1,
+            Err(error) => assert!(matches!(error, StorageError::AdminExists), "{error}"),
+        }
+    }
+    assert_eq!(made, 1);
+}
+
+#[test]
+fn several_nodes_may_start_at_once_on_an_empty_database() {
+    let url = SERVER.database();
+    std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| drop(node(&url)))).collect();
+        for start in starts {
+            start.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_a_reason_and_without_the_password() {
+    let refused = |url: &str, missing| {
+        let url: PostgresUrl = url.parse().unwrap();
+        let error = SqlStore::connect(&url, missing).unwrap_err().to_string();
+        assert!(!error.contains("geheim"), "{error}");
+        error
+    };
+    let empty = SERVER.database();
+    assert!(refused(&empty, Missing::Refuse).contains("nothing in it"));
+    let database = empty.rsplit('/').next().unwrap();
+    SERVER.sql(database, "CREATE TABLE theirs (x INT)");
+    assert!(refused(&empty, Missing::Create).contains("another program"));
+    let newer = SERVER.database();
+    drop(node(&newer));
+    let database = newer.rsplit('/').next().unwrap();
+    SERVER.sql(database, "UPDATE moznods_schema SET version = 999");
+    assert!(refused(&newer, Missing::Create).contains("schema 999"));
+    let nowhere = format!("postgres://ann:geheim@127.0.0.1:{}/chat", free_port());
+    assert!(refused(&nowhere, Missing::Create).contains("refused"));
+    assert!(refused(&SERVER.url("missing"), Missing::Create).contains("does not exist"));
+    SERVER.sql(
+        "postgres",
+        "CREATE DATABASE latin ENCODING 'SQL_ASCII' TEMPLATE template0",
+    );
+    assert!(refused(&SERVER.url("latin"), Missing::Create).contains("UTF8"));
+}
+
+#[tokio::test]
+async fn both_have_the_same_tables_and_columns() {
+    let url = SERVER.database();
+    drop(node(&url));
+    let directory = tempfile::tempdir().unwrap();
+    drop(SqlStore::open(directory.path(), Missing::Create).unwrap());
+    let sqlite = rusqlite::Connection::open(directory.path().join("moznods.db")).unwrap();
+    let of_sqlite =
+        "SELECT t.name || '.' || c.name FROM sqlite_schema t, pragma_table_info(t.name) c
+        WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT LIKE 'search_index%'";
+    let mut statement = sqlite.prepare(of_sqlite).unwrap();
+    let columns = statement.query_map([], |row| row.get(0)).unwrap();
+    let ours: BTreeSet<String> = columns.map(Result::unwrap).collect();
+    let of_postgres = "SELECT table_name || '.' || column_name FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name NOT IN ('search_index', 'moznods_schema')";
+    let theirs = SERVER.sql(url.rsplit('/').next().unwrap(), of_postgres);
+    let theirs: BTreeSet<String> = theirs.lines().map(str::to_owned).collect();
+    assert_eq!(ours, theirs);
+    let version: i64 = sqlite
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    let known = SERVER.sql(
+        url.rsplit('/').next().unwrap(),
+        "SELECT version FROM moznods_schema",
+    );
+    assert_eq!(known, version.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_it_is_killed_what_was_answered_is_there_once_and_all_goes_on() {
+    let server = Postgres::start(free_port());
+    let url = server.database();
+    let (one, two) = (node(&url), node(&url));
+    let ann = user(&one, "ann").await;
+    let room = one
+        .create_room(new_room(ann.id, "room"), LIMITS)
+        .await
+        .unwrap();
+    let mut elsewhere = two.changed_elsewhere();
+    // As a client does: the same again until it is answered.
+    let writing: Vec<_> = (0..6)
+        .map(|n| {
+            let node = Arc::clone(if n % 2 == 0 { &one } else { &two });
+            tokio::spawn(async move {
+                let mut answered = BTreeMap::new();
+                let began = Instant::now();
+                for i in 0..100 {
+                    let new = message(room, ann.id, "hello", &format!("{n}-{i}"));
+                    let sent = loop {
+                        match node.add_message(new.clone()).await {
+                            Ok(sent) => break sent.unwrap().into_message(),
+                            Err(StorageError::Unavailable(_) | StorageError::NotCommitted(_)) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                        assert!(began.elapsed() < SOON, "it does not come back");
+                        sleep(Duration::from_millis(50)).await;
+                    };
+                    answered.insert(sent.id, new.client_id);
+                    sleep(Duration::from_millis(10)).await;
+                }
+                answered
+            })
+        })
+        .collect();
+    sleep(Duration::from_millis(300)).await;
+    server.stop("QUIT");
+    // Refused at once, and clearly.
+    let began = Instant::now();
+    assert!(matches!(
+        one.room(room).await,
+        Err(StorageError::Unavailable(_))
+    ));
+    assert!(matches!(
+        two.ready().await,
+        Err(StorageError::Unavailable(_))
+    ));
+    assert!(began.elapsed() < Duration::from_secs(10));
+    server.start_again();
+    let mut answered = BTreeMap::new();
+    for writing in writing {
+        answered.extend(writing.await.unwrap());
+    }
+    assert_eq!(answered.len(), 600, "each has a number of its own");
+    let found = server.sql(
+        "chat0",
+        "SELECT count(*), count(DISTINCT client_id) FROM messages",
+    );
+    assert_eq!(found, "600|600");
+    let gaps = "SELECT count(*), max(id) - min(id) + 1 FROM events";
+    let found = server.sql("chat0", gaps);
+    let (count, span) = found.split_once('|').unwrap();
+    assert_eq!(count, span, "events without gaps");
+    until("it is ready again", async || two.ready().await.ok()).await;
+    elsewhere.mark_unchanged();
+    one.add_message(message(room, ann.id, "after", "after"))
+        .await
+        .unwrap();
+    timeout(SOON, elsewhere.changed())
+        .await
+        .expect("it listens again")
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_stands_still_hangs_nobody_up() {
+    let server = Postgres::start(free_port());
+    let one = node(&server.database());
+    let ann = user(&one, "ann").await;
+    let room = one
+        .create_room(new_room(ann.id, "room"), LIMITS)
+        .await
+        .unwrap();
+    server.signal_all("STOP");
+    let began = Instant::now();
+    let (read, written) = tokio::join!(
+        one.room(room),
+        one.add_message(message(room, ann.id, "a", "a"))
+    );
+    assert!(matches!(read, Err(StorageError::Unavailable(_))));
+    assert!(matches!(written, Err(StorageError::Unavailable(_))));
+    assert!(began.elapsed() < Duration::from_secs(20));
+    server.signal_all("CONT");
+    let sent = until("it goes on", async || {
+        one.add_message(message(room, ann.id, "a", "a")).await.ok()
+    })
+    .await;
+    assert_eq!(sent.unwrap().into_message().content, "a");
+    assert_eq!(server.sql("chat0", "SELECT count(*) FROM messages"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stands_still_holds_the_others_up_for_seconds_only() {
+    let url = SERVER.database();
+    let one = node(&url);
+    let ann = user(&one, "ann").await;
+    // As a node that has begun to write, and is gone without a word.
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let lock = std::thread::spawn(move || {
+        let hold = "SET idle_in_transaction_session_timeout = 5000; SET lock_timeout = 5000; BEGIN;
+            SELECT pg_advisory_xact_lock(1299151428, 1); SELECT pg_sleep(2)";
+        SERVER.sql(&database, hold)
+    });
+    until("it has the lock", async || {
+        let held =
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted";
+        (SERVER.sql("postgres", held) != "0").then_some(())
+    })
+    .await;
+    one.create_room(new_room(ann.id, "room"), LIMITS)
+        .await
+        .unwrap();
+    lock.join().unwrap();
+}
