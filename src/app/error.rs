@@ -92,6 +92,7 @@ pub enum Problem {
     DevicePassword(usize),
     /// A whole number from 0 to this.
     UpTo(usize),
+    NotARegion,
 }
 
 impl Problem {
@@ -145,6 +146,7 @@ impl Problem {
             Problem::DeviceName(limit) => ("field_device_name", Some(limit)),
             Problem::DevicePassword(limit) => ("field_device_password", Some(limit)),
             Problem::UpTo(limit) => ("field_up_to", Some(limit)),
+            Problem::NotARegion => ("field_region", None),
         }
     }
 
@@ -206,6 +208,8 @@ pub enum Refusal {
     /// More passwords wait to be checked than can be.
     Overloaded,
     RelayNotRunning,
+    /// One that may have what was asked for does not answer.
+    RelaySilent,
     /// Of files.
     QuotaExceeded,
     /// More bytes than this.
@@ -284,6 +288,7 @@ impl Refusal {
             Refusal::TargetNotInCall => "target_not_in_call",
             Refusal::Overloaded => "overloaded",
             Refusal::RelayNotRunning => "relay_not_running",
+            Refusal::RelaySilent => "relay_silent",
             Refusal::QuotaExceeded => "quota_exceeded",
             Refusal::FileTooLarge(_) => "file_too_large",
             Refusal::FileType => "file_type",

@@ -36,6 +36,7 @@ mod relay;
 mod relay_devices;
 mod relay_host;
 mod relay_secrets;
+mod relays;
 mod roles;
 mod rooms;
 mod search;
@@ -66,7 +67,7 @@ pub use accounts::{
     Attempt, Login, NewAccount, OidcEnd, OidcFinish, OidcReturn, OidcStart, Reset, TotpSetup,
     device_name,
 };
-pub use allocations::LiveAllocation;
+pub use allocations::{Killed, LiveAllocation};
 pub use audit::{Actor, Person, WantedAudit};
 pub use bots::WantedBot;
 pub use error::{Error, FieldError, Problem, Refusal, Result};
@@ -82,6 +83,7 @@ pub use relay::RelayCredential;
 pub use relay_devices::{DeviceError, check_relay_device};
 pub use relay_host::RelayHost;
 pub use relay_secrets::SecretError;
+pub use relays::{RelayNode, RelayState, Ways as RelayWays, ways as relay_ways};
 pub use rooms::{RoomSeen, WantedRoom};
 pub use search::Sought;
 pub use sockets::{Missing, Socket, SocketRefusal};
@@ -96,6 +98,7 @@ use passwords::Passwords;
 use push::Push;
 use relay_devices::RelayDevices;
 use relay_secrets::RelaySecrets;
+use relays::Relays;
 use typing::Typing;
 use usage::UsageBook;
 
@@ -125,6 +128,7 @@ pub struct App {
     setup_token: Mutex<Option<TokenHash>>,
     push: Arc<Push>,
     relay: OnceLock<Arc<Relay>>,
+    relays: Relays,
     names: relay_host::Names,
     usage: UsageBook,
     typing: Typing,
@@ -203,6 +207,7 @@ impl App {
             setup_token: Mutex::default(),
             push,
             relay: OnceLock::new(),
+            relays: Relays::default(),
             names: relay_host::Names::default(),
             usage: UsageBook::default(),
             typing: Typing::default(),
@@ -228,11 +233,17 @@ impl App {
         tokio::spawn(Arc::clone(self).sweep_files());
         tokio::spawn(Arc::clone(self).announce_calls());
         tokio::spawn(Arc::clone(self).announce_presence());
-        tokio::spawn(Arc::clone(self).obey_other_processes());
         tokio::spawn(Arc::clone(self).push_news());
-        tokio::spawn(Arc::clone(self).keep_usage());
         tokio::spawn(Arc::clone(self).keep_index());
         tokio::spawn(Arc::clone(self).keep_house());
+        self.start_relaying();
+    }
+
+    /// Those of them that a relay needs, and no more.
+    pub fn start_relaying(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(self).obey_other_processes());
+        tokio::spawn(Arc::clone(self).keep_usage());
+        tokio::spawn(Arc::clone(self).keep_relays());
         tokio::spawn(Arc::clone(self).tell_attempts());
     }
 
@@ -285,6 +296,7 @@ impl App {
 
     /// The last thing to be done: what was relayed is noted. An error after that loses nothing; the database then has what is newest in a file beside it.
     pub async fn settle(&self) {
+        self.tell_of_end();
         if let Err(error) = self.record_usage().await {
             tracing::error!(%error, "what was relayed last could not be written");
         }

@@ -43,6 +43,11 @@ impl MonthQuotas {
         self.per_user.store(per_user, Relaxed);
     }
 
+    /// Whether users have a limit.
+    pub fn is_limited(&self) -> bool {
+        self.per_user.load(Relaxed) > 0
+    }
+
     pub fn month(&self) -> Month {
         self.used
             .read()
@@ -50,7 +55,7 @@ impl MonthQuotas {
             .month
     }
 
-    /// It is another month: all begins anew.
+    /// What is stored is all that there is: of a month that begins, or of what others have written as well.
     pub fn begin(&self, month: Month, stored: &[RelayUsage]) {
         *self.used.write().unwrap_or_else(PoisonError::into_inner) = Used::of(month, stored);
     }

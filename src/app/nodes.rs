@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use moznods_signaling::bus::{Bus, LocalBus, RedisBus};
@@ -17,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Metrics;
-use super::{App, Refusal, Result, abuse, random_text};
+use super::{App, Refusal, Result, abuse, random_text, relays};
 use crate::config::Config;
 use crate::wire::WireFrames;
 
@@ -25,6 +26,7 @@ use crate::wire::WireFrames;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Word {
     Abuse(abuse::Word),
+    Relay(relays::Word),
     /// Somebody has come back from a provider of sign-ins with what has this hash.
     TicketTaken([u8; 32]),
 }
@@ -144,7 +146,7 @@ impl App {
         });
     }
 
-    fn hear_node(&self, from: NodeId, bytes: &Bytes) {
+    fn hear_node(self: &Arc<Self>, from: NodeId, bytes: &Bytes) {
         match serde_json::from_slice(bytes) {
             Ok(Word::Abuse(word)) => self.abuse.hear(&word),
             Ok(Word::TicketTaken(ticket)) => {
@@ -152,6 +154,7 @@ impl App {
                     oidc.taken_there(TokenHash(ticket));
                 }
             }
+            Ok(Word::Relay(word)) => self.hear_relay(from, word),
             Err(error) => {
                 tracing::debug!(%error, from, "another node says what this one does not know")
             }
@@ -161,8 +164,11 @@ impl App {
     /// Another node does not know what was said: what still holds is said once more.
     fn say_again(&self) {
         self.abuse.say_again();
+        self.tell_of_relay();
     }
 
     /// What a node has said of itself does not hold any more.
-    fn forget_node(&self, _: NodeId) {}
+    fn forget_node(&self, node: NodeId) {
+        self.relays.lost(node, Instant::now());
+    }
 }

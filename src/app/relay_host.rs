@@ -40,6 +40,17 @@ impl RelayHost {
             of_tls: Some(host.to_owned()),
         }
     }
+
+    /// By an address, which stands in no certificate.
+    pub fn at(ip: IpAddr) -> Self {
+        RelayHost {
+            host: match ip {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            },
+            of_tls: None,
+        }
+    }
 }
 
 /// Where names lead, as far as it is known.
@@ -89,11 +100,8 @@ impl App {
             // Where the name leads elsewhere, it may be to a NAT that nobody has told of.
             None => RelayHost::named(web),
             Some(ip) => RelayHost {
-                host: match ip {
-                    IpAddr::V4(ip) => ip.to_string(),
-                    IpAddr::V6(ip) => format!("[{ip}]"),
-                },
                 of_tls: has_passed_tls.then(|| web.to_owned()),
+                ..RelayHost::at(ip)
             },
         }
     }
@@ -121,7 +129,7 @@ impl App {
     }
 
     /// Addresses of the relay that others can reach, as far as that is known: the administrator has said so, or they are public.
-    fn own_relay_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    pub(super) fn own_relay_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let is_set = matches!(self.config.turn.external_ip, ExternalIp::Fixed(_));
         let addresses = self
             .relay()

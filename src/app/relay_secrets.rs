@@ -189,6 +189,13 @@ impl RelaySecrets {
         limit.unwrap_or(0).cast_unsigned()
     }
 
+    /// Whether any has a limit of bytes a month.
+    pub fn are_limited(&self) -> bool {
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = secrets.iter().map(|secret| secret.max_bytes_per_month);
+        limits.any(|limit| limit.is_some_and(|limit| limit > 0))
+    }
+
     /// Whether an owner is a secret, and one that is there.
     pub fn has(&self, of: Owner) -> bool {
         let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);

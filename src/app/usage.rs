@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::allocations::{WAIT, owner_of};
 use super::relay::NOBODY;
+use super::relays::Question;
 use super::{App, Result, now};
 
 const GATHER_EVERY: Duration = Duration::from_secs(1);
@@ -80,9 +81,11 @@ impl App {
         self.write_usage().await
     }
 
-    /// Of this month when none is named, up to this moment; those with the most bytes first.
+    /// Of this month when none is named, up to this moment, as far as all relays answer; those with the most bytes first.
     pub async fn relay_usage(&self, month: Option<Month>) -> Result<Vec<UsageSeen>> {
-        self.record_usage().await?;
+        let others = self.ask_relays(None, Question::RecordUsage);
+        let (here, _) = tokio::join!(self.record_usage(), others);
+        here?;
         let used = self
             .store
             .relay_usage(month.unwrap_or_else(this_month))
@@ -148,7 +151,8 @@ impl App {
             written?;
             tracing::debug!("what was relayed has been written");
         }
-        if self.bus.is_some() {
+        let has_quota = self.month_quotas.is_limited() || self.relay_secrets.are_limited();
+        if self.bus.is_some() && has_quota {
             // With what other nodes have written.
             let month = this_month();
             let used = self.store.relay_usage(month).await?;

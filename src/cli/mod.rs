@@ -32,6 +32,7 @@ use moznods_turn::server::AllocationName;
 use crate::app::{App, DeviceError, Error, SecretError};
 use crate::certificates;
 use crate::config::{Config, ConfigError, Flags, Settings};
+use serve::Role;
 
 /// Rooms, chat, calls and a STUN/TURN relay in one process.
 #[derive(Parser)]
@@ -47,6 +48,8 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve,
+    /// Run a relay alone, for servers elsewhere: with their database_url, redis_url and [turn]
+    Relay,
     /// Manage accounts; a running server obeys at once
     #[command(subcommand)]
     User(user::Command),
@@ -294,7 +297,7 @@ fn execute(cli: Cli) -> Outcome {
             as_owner(&config.data_dir)?;
             return data::check(&config, check);
         }
-        Command::Serve => {
+        Command::Serve | Command::Relay => {
             if let Some((user, _)) = owner::other(&config.data_dir) {
                 let directory = config.data_dir;
                 return Err(Failure::ServedByRoot { directory, user });
@@ -307,7 +310,13 @@ fn execute(cli: Cli) -> Outcome {
         .enable_all()
         .build()?;
     match cli.command {
-        Command::Serve => runtime.block_on(serve::run(config, settings, cli.flags)),
+        Command::Serve => runtime.block_on(serve::run(Role::Whole, config, settings, cli.flags)),
+        Command::Relay => runtime.block_on(serve::run(
+            Role::Relay,
+            config.of_relay()?,
+            settings,
+            cli.flags,
+        )),
         Command::User(command) => runtime.block_on(user::run(config, command)),
         Command::Room(command) => runtime.block_on(room::run(config, command)),
         Command::Turn(command) => runtime.block_on(turn::run(config, command)),

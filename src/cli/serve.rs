@@ -1,4 +1,4 @@
-//! `moznods serve`: listeners first, then the data directory, then the service, so that a failed start leaves nothing.
+//! `moznods serve`, and `moznods relay`, which is the same with less: listeners first, then the data directory, then the service, so that a failed start leaves nothing.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::iter;
@@ -19,11 +19,19 @@ use super::{Failure, Outcome, running, supervisor};
 use crate::app::{App, keep_warnings};
 use crate::certificates::{Certificates, Source};
 use crate::config::{Config, ConfigError, Flags, Log, LogFormat, Settings, Turn};
-use crate::http::{self, Control, Limits, Listener};
+use crate::http::{self, Control, Limits, Listener, Surface};
 use crate::relay;
 use crate::wire::WelcomeJson;
 
-pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcome {
+/// What is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Whole,
+    /// A relay for other servers.
+    Relay,
+}
+
+pub async fn run(role: Role, mut config: Config, settings: Settings, flags: Flags) -> Outcome {
     start_logging(&config.log);
     raise_file_limit(&config.turn);
     moznods_turn::net::give_memory_back();
@@ -57,7 +65,10 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         .ok();
     let app = App::open(config, Arc::new(store)).await?;
     app.put_in_force(settings.clone());
-    app.start_background().await;
+    match role {
+        Role::Whole => app.start_background().await,
+        Role::Relay => app.start_relaying(),
+    }
     if let Some(listeners) = relay_listeners {
         relay::start(&app, listeners).await?;
     }
@@ -70,7 +81,15 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
     certificates.keep(&app);
     tokio::spawn(reload(hangup, reloaded, certificates, settings));
 
-    running::say_welcome(&WelcomeJson::new(&app).await?)?;
+    match role {
+        Role::Whole => running::say_welcome(&WelcomeJson::new(&app).await?)?,
+        Role::Relay => super::say(format_args!(
+            "MOznoDS {} relays at {}; how it is: {}",
+            env!("CARGO_PKG_VERSION"),
+            app.config.turn.listen,
+            app.config.url_at(address)
+        ))?,
+    }
     tokio::spawn(supervisor::keep_watchdog(Arc::clone(&app)));
     supervisor::ready();
     tracing::info!(%address, "serving");
@@ -80,7 +99,19 @@ pub async fn run(mut config: Config, settings: Settings, flags: Flags) -> Outcom
         tls: None,
     };
     let listeners = iter::once(plain).chain(secure).collect();
-    http::serve(Arc::clone(&app), limits, listeners, answers, control, stop).await;
+    let shown = match role {
+        Role::Whole => Surface::Whole,
+        Role::Relay => Surface::Relay,
+    };
+    http::serve(
+        (Arc::clone(&app), shown),
+        limits,
+        listeners,
+        answers,
+        control,
+        stop,
+    )
+    .await;
     app.settle().await;
     tracing::info!("stopped");
     Ok(())
@@ -258,6 +289,7 @@ async fn stop(app: Arc<App>, (mut terminate, mut interrupt): (Signal, Signal)) {
         && !drain.is_zero()
     {
         relay.drain();
+        app.tell_of_relay();
         let (allocations, seconds) = (relay.allocations(), drain.as_secs());
         tracing::info!(allocations, seconds, "draining: no new calls are relayed");
         tokio::select! {
@@ -266,6 +298,7 @@ async fn stop(app: Arc<App>, (mut terminate, mut interrupt): (Signal, Signal)) {
             () = signalled() => {}
         }
     }
+    app.tell_of_end();
     tracing::info!("stopping");
 }
 

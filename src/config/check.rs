@@ -115,6 +115,32 @@ impl Config {
                     parse_host,
                     "a name such as turn.example.org, or an address, without a port",
                 )?,
+                regions: settings.get(
+                    "turn.region",
+                    |text| match text {
+                        "" => Some(Vec::new()),
+                        text => text.split(',').map(|label| region(label.trim())).collect(),
+                    },
+                    "labels by comma, each of 1 to 32 letters, digits, '-' and '_'",
+                )?,
+                region_header: settings.get(
+                    "turn.region_header",
+                    |text| match text {
+                        "" => Some(None),
+                        text => text.parse().ok().map(Some),
+                    },
+                    "the name of a header, such as CF-IPCountry",
+                )?,
+                offer_relays: settings.get(
+                    "turn.offer_relays",
+                    |text| text.parse().ok().filter(|count| (1..=8).contains(count)),
+                    "a whole number from 1 to 8",
+                )?,
+                line_mbit: settings.get(
+                    "turn.line_mbit",
+                    |text| text.parse().ok(),
+                    "a whole number of Mbit/s, 0 for not known",
+                )?,
                 alternate: alternate::parse(settings, turn_listen, &external_ip)?,
                 external_ip,
                 realm,
@@ -311,6 +337,13 @@ pub(super) fn is_origin(text: &str) -> bool {
                 None | Some("/")
             )
     })
+}
+
+/// A label of a region, in lower case; `None`: it is none.
+pub fn region(text: &str) -> Option<String> {
+    let right = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = (1..=32).contains(&text.len()) && text.bytes().all(right);
+    is_label.then(|| text.to_ascii_lowercase())
 }
 
 /// RFC 8292 §2.1. Without the setting: this server's URL, where browsers could reach it.

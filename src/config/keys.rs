@@ -145,6 +145,26 @@ pub(super) const KEYS: &[Key] = &[
         "Name or address that clients are told for the relay; empty: that of the web, or external_ip where that leads elsewhere",
     ),
     key(
+        "turn.region",
+        "",
+        "Where this relay is near, where there are several: labels of your own by comma, such as eu,de",
+    ),
+    key(
+        "turn.region_header",
+        "",
+        "Header in which the proxies of http.trusted_proxies say in which region a client is, such as CF-IPCountry",
+    ),
+    key(
+        "turn.offer_relays",
+        "2",
+        "Relays that a client is told of at a time, where there are several",
+    ),
+    key(
+        "turn.line_mbit",
+        "0",
+        "Mbit/s that the line of this relay carries each way, by which other servers know how loaded it is; 0: the processor alone tells",
+    ),
+    key(
         "turn.alternate_ip",
         "",
         "A second address of this machine, PUBLIC or PUBLIC/PRIVATE, for NAT behaviour discovery (RFC 5780)",

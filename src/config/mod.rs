@@ -24,12 +24,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use ipnet::IpNet;
 use moznods_storage::PostgresUrl;
 
 pub use alternate::Alternate;
 pub use audit::Audit;
 pub use bucket::Bucket;
+pub use check::region;
 pub use files::{Files, TypePattern};
 pub use layers::{Flags, Setting, Settings};
 pub use limits::{BanRules, Limits, Rates};
@@ -107,6 +109,29 @@ impl Config {
         }
     }
 
+    /// The name by which other servers tell clients to reach this relay: its certificate's, where it has one by ACME. `None`: by
+    /// its addresses.
+    pub fn relay_name(&self) -> Option<&str> {
+        let https = self.http.https.as_ref();
+        let domain = match https.map(|https| &https.certificate) {
+            Some(CertificateSource::Acme(acme)) => Some(acme.domain.as_str()),
+            _ => None,
+        };
+        self.turn.host.as_deref().or(domain)
+    }
+
+    /// These, for `moznods relay`: it relays whatever `turn.enabled` says, as the file may be that of the servers.
+    /// Without what it shares with them it would be of no use.
+    pub fn of_relay(mut self) -> Result<Self, ConfigError> {
+        if self.storage.redis_url.is_none() {
+            return Err(ConfigError(
+                "storage.redis_url = \"\": expected that of the servers, who learn by it of this relay".to_owned(),
+            ));
+        }
+        self.turn.enabled = true;
+        Ok(self)
+    }
+
     /// What TURN is spoken over TLS with: the section of the settings that names it, and the files.
     pub fn relay_certificate(&self) -> Option<(&'static str, &CertificateFiles)> {
         let own = self.turn.tls.as_ref()?.certificate.as_ref();
@@ -176,6 +201,14 @@ pub struct Turn {
     pub external_ip: ExternalIp,
     /// By which clients are to reach the relay, IPv6 in brackets; `None`: as they reach the web.
     pub host: Option<String>,
+    /// Labels of where this relay is near, in lower case.
+    pub regions: Vec<String>,
+    /// In which trusted proxies name a client's region; `None`: in none.
+    pub region_header: Option<HeaderName>,
+    /// How many relays a client is told of; at least one.
+    pub offer_relays: usize,
+    /// Mbit/s each way; 0: not known.
+    pub line_mbit: u32,
     /// `None`: no NAT behaviour discovery.
     pub alternate: Option<Alternate>,
     pub realm: String,

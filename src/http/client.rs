@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 
 use super::Edge;
 use super::accept::Way;
+use crate::config;
 use crate::i18n::Lang;
 
 /// What proxies add.
@@ -139,6 +140,12 @@ pub fn host(edge: &Edge, parts: &Parts) -> String {
         Some(authority) if !authority.as_str().contains('@') => authority.to_string(),
         _ => "localhost".to_owned(),
     }
+}
+
+/// Where the client is, as a trusted proxy says in the header that is for it.
+pub fn region(edge: &Edge, parts: &Parts) -> Option<String> {
+    let header = edge.app.config.turn.region_header.as_ref()?;
+    config::region(forwarded(edge, parts, header.as_str())?)
 }
 
 /// What the outermost proxy says of its client's request; those behind it add to the list.

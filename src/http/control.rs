@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::error::ApiResult;
-use super::{Edge, accept, admin};
+use super::{Edge, Surface, accept, admin};
 use crate::wire::{RunningJson, WelcomeJson};
 
 /// Its name in the data directory.
@@ -82,7 +82,12 @@ impl Drop for Control {
 }
 
 async fn running(edge: super::State) -> Json<RunningJson> {
-    Json(RunningJson::new(&edge.app, edge.app.unready().await))
+    let is_relay = edge.surface == Surface::Relay;
+    Json(RunningJson::new(
+        &edge.app,
+        is_relay,
+        edge.app.unready().await,
+    ))
 }
 
 async fn welcome(edge: super::State) -> ApiResult<Json<WelcomeJson>> {

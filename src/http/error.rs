@@ -138,6 +138,7 @@ impl ApiError {
                 }
                 Refusal::Overloaded
                 | Refusal::RelayNotRunning
+                | Refusal::RelaySilent
                 | Refusal::OidcUnavailable
                 | Refusal::FilesUnavailable
                 | Refusal::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -48,6 +48,7 @@ use crate::certificates::Shown;
 pub use accept::Listener;
 use connections::Connections;
 pub use control::{Control, FILE as CONTROL_FILE, RUNNING, WELCOME};
+use error::ApiError;
 pub use limit::Limits;
 use localize::Localizer;
 use openapi::{Routes, routes};
@@ -58,9 +59,18 @@ const MAX_BODY: usize = 128 * 1024;
 /// How long requests and sockets have to end after the signal to stop.
 const SHUTDOWN: Duration = Duration::from_secs(4);
 
+/// How much of the program those who ask see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    Whole,
+    /// That a relay lives, and its figures; and by the control socket, as ever, what commands ask.
+    Relay,
+}
+
 /// What all handlers share.
 struct Edge {
     app: Arc<App>,
+    surface: Surface,
     limits: Arc<Limits>,
     /// Where the certificate is had by ACME.
     acme: Option<Arc<Shown>>,
@@ -80,7 +90,7 @@ type State = axum::extract::State<Arc<Edge>>;
 
 /// Serves until `stop` ends, then closes sockets and lets requests end, within [`SHUTDOWN`].
 pub async fn serve(
-    app: Arc<App>,
+    (app, surface): (Arc<App>, Surface),
     limits: Arc<Limits>,
     listeners: Vec<Listener>,
     acme: Option<Arc<Shown>>,
@@ -91,6 +101,7 @@ pub async fn serve(
     let (alive, mut all_ended) = mpsc::channel(1);
     let edge = Arc::new(Edge {
         app: Arc::clone(&app),
+        surface,
         connections: Connections::new(Arc::clone(&limits)),
         limits,
         acme,
@@ -201,22 +212,15 @@ fn with_routes(router: Router<Arc<Edge>>, routes: Routes) -> Router<Arc<Edge>> {
 
 fn router(edge: Arc<Edge>) -> Router {
     let router = Router::new()
-        .route("/config.js", get(server::config_js))
         .route("/healthz", get(server::health))
         .route("/readyz", get(server::ready))
         .route("/metrics", get(server::metrics))
-        .route(server::ACME_ANSWERS, get(server::acme_answer))
-        .route("/api/openapi.json", get(openapi::serve));
-    let router = with_slashes(router, "/api/docs/", get(web::docs));
-    let router = socket::routes()
-        .into_iter()
-        .fold(router, |router, (path, methods)| {
-            with_slashes(router, path, methods)
-        });
-    parts()
-        .into_iter()
-        .fold(router, |router, (.., routes)| with_routes(router, routes))
-        .fallback(web::serve)
+        .route(server::ACME_ANSWERS, get(server::acme_answer));
+    let router = match edge.surface {
+        Surface::Whole => whole(router),
+        Surface::Relay => router.fallback(async || ApiError::UnknownPath),
+    };
+    router
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(middleware::run_to_end))
@@ -236,4 +240,21 @@ fn router(edge: Arc<Edge>) -> Router {
         ))
         .layer(from_fn_with_state(Arc::clone(&edge), middleware::observe))
         .with_state(edge)
+}
+
+/// With API, sockets and web client.
+fn whole(router: Router<Arc<Edge>>) -> Router<Arc<Edge>> {
+    let router = router
+        .route("/config.js", get(server::config_js))
+        .route("/api/openapi.json", get(openapi::serve));
+    let router = with_slashes(router, "/api/docs/", get(web::docs));
+    let router = socket::routes()
+        .into_iter()
+        .fold(router, |router, (path, methods)| {
+            with_slashes(router, path, methods)
+        });
+    parts()
+        .into_iter()
+        .fold(router, |router, (.., routes)| with_routes(router, routes))
+        .fallback(web::serve)
 }

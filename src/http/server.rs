@@ -4,12 +4,15 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Head, SignedIn};
+use super::extract::{Asked, Head, SignedIn};
 use super::openapi::refused;
 use super::{Edge, Routes, State, client, routes};
-use crate::config::host_of;
+use crate::app::{Error, Problem};
+use crate::config::{host_of, region as region_label};
 use crate::wire::{ConfigJson, RelayJson};
 
 pub fn routes() -> Routes {
@@ -43,18 +46,40 @@ pub async fn config_js(edge: State, Head(head): Head) -> ApiResult<Response> {
     Ok((headers, script).into_response())
 }
 
+/// Where the client is.
+#[derive(Deserialize, IntoParams)]
+pub struct At {
+    /// A label of `turn.region`, in any case: relays there are named first.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,32}$")]
+    region: Option<String>,
+}
+
 /// Credentials for the relay: the answer of the TURN REST draft, and what `RTCPeerConnection` takes.
 #[utoipa::path(get, path = "/api/turn/credentials/", responses(
     (status = 200, body = RelayJson),
-    refused::AccountBlocked,
+    refused::AccountBlocked, refused::Fields,
 ))]
-pub async fn relay_credentials(edge: State, by: SignedIn, Head(head): Head) -> ApiResult<Response> {
+pub async fn relay_credentials(
+    edge: State,
+    by: SignedIn,
+    Head(head): Head,
+    Asked(at): Asked<At>,
+) -> ApiResult<Response> {
     let app = &edge.app;
+    let region = match &at.region {
+        Some(told) => {
+            let known = region_label(told);
+            Some(known.ok_or_else(|| Error::field("region", Problem::NotARegion))?)
+        }
+        None => client::region(&edge, &head),
+    };
     let credential = app.relay_credential(&by.user, app.config.turn.credential_ttl)?;
     let url = client::base_url(&edge, &head);
     let has_passed_tls = client::has_passed_tls(&head);
-    let at = app.relay_host(host_of(&url), has_passed_tls).await;
-    Ok(Json(RelayJson::new(&app.config, &credential, &at)).into_response())
+    let relays = app
+        .relay_ways(host_of(&url), has_passed_tls, region.as_deref())
+        .await;
+    Ok(Json(RelayJson::new(&app.config, &credential, relays)).into_response())
 }
 
 /// Listeners are bound before anything is answered.

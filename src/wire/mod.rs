@@ -29,8 +29,8 @@ pub use objects::{
     TokenJson, TotpSetupJson, UserJson, WarningJson, WindowJson, hook_url, levels,
 };
 pub use relay::{
-    AllocationJson, RelayDeviceJson, RelayDeviceMadeJson, RelayJson, RelaySecretJson,
-    RelaySecretTextJson, UsageJson,
+    AllocationJson, RelayDeviceJson, RelayDeviceMadeJson, RelayJson, RelayNodeJson,
+    RelaySecretJson, RelaySecretTextJson, UsageJson,
 };
 pub use running::{RunningJson, WelcomeJson};
 pub use time::Moment;

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 
 use moznods_storage::{RelayDevice, RelayOwner, RelaySecret, Timestamp};
-use moznods_turn::server::Traffic;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::Object;
 
 use super::objects::{one_of, rfc3339, rfc3339_or_null};
-use crate::app::{LiveAllocation, RelayCredential, RelayHost, UsageSeen};
+use crate::app::{LiveAllocation, RelayCredential, RelayNode, RelayState, RelayWays, UsageSeen};
 use crate::config::Config;
 
 #[derive(Serialize, ToSchema)]
@@ -34,9 +33,8 @@ struct IceServer<'a> {
 }
 
 impl<'a> RelayJson<'a> {
-    /// Without a relay there are no URIs of it.
-    pub fn new(config: &Config, credential: &'a RelayCredential, at: &RelayHost) -> Self {
-        let host = &at.host;
+    /// Of relays that are reached so, the best first: without any there are no URIs.
+    pub fn new(config: &Config, credential: &'a RelayCredential, relays: Vec<RelayWays>) -> Self {
         let stun = |urls| IceServer {
             urls,
             username: None,
@@ -44,22 +42,11 @@ impl<'a> RelayJson<'a> {
         };
         let mut uris = Vec::new();
         let mut ice_servers = Vec::new();
-        if config.turn.enabled {
-            let port = config.turn.listen.port();
-            uris = ["udp", "tcp"]
-                .map(|transport| format!("turn:{host}:{port}?transport={transport}"))
-                .to_vec();
-            // The port of the web is open where no other is.
-            let https = config.https_port();
-            let own = config.turn.tls.as_ref().map(|tls| tls.listen.port());
-            let secure = at.of_tls.iter().flat_map(|host| {
-                let ports = [https, own].into_iter().flatten();
-                ports.map(move |port| format!("turns:{host}:{port}?transport=tcp"))
-            });
-            uris.extend(secure);
-            ice_servers.push(stun(vec![format!("stun:{host}:{port}")]));
+        for relay in relays {
+            uris.extend(relay.turn.iter().cloned());
+            ice_servers.push(stun(relay.stun));
             ice_servers.push(IceServer {
-                urls: uris.clone(),
+                urls: relay.turn,
                 username: Some(&credential.username),
                 credential: Some(&credential.password),
             });
@@ -183,6 +170,48 @@ impl<'a> OwnerJson<'a> {
     }
 }
 
+/// A relay: of this server process, or of another.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RelayNode)]
+pub struct RelayNodeJson<'a> {
+    name: &'a str,
+    /// Where it is near.
+    regions: &'a [String],
+    #[schema(schema_with = states)]
+    state: &'static str,
+    /// Live ones.
+    allocations: u64,
+    /// Payload passed on, both ways together.
+    bytes_per_second: u64,
+    /// Of what it carries: 0 to 1.
+    load: f64,
+}
+
+const SERVING: &str = "serving";
+const DRAINING: &str = "draining";
+const SILENT: &str = "silent";
+
+fn states() -> Object {
+    one_of([SERVING, DRAINING, SILENT])
+}
+
+impl<'a> From<&'a RelayNode> for RelayNodeJson<'a> {
+    fn from(node: &'a RelayNode) -> Self {
+        RelayNodeJson {
+            name: &node.name,
+            regions: &node.regions,
+            state: match node.state {
+                RelayState::Serving => SERVING,
+                RelayState::Draining => DRAINING,
+                RelayState::Silent => SILENT,
+            },
+            allocations: node.allocations,
+            bytes_per_second: node.bytes_per_second,
+            load: f64::from(node.load) / 1000.0,
+        }
+    }
+}
+
 #[derive(Serialize, ToSchema)]
 #[schema(as = Traffic)]
 struct TrafficJson {
@@ -190,21 +219,23 @@ struct TrafficJson {
     bytes: u64,
 }
 
-impl From<Traffic> for TrafficJson {
-    fn from(Traffic { packets, bytes }: Traffic) -> Self {
+impl From<(u64, u64)> for TrafficJson {
+    fn from((packets, bytes): (u64, u64)) -> Self {
         TrafficJson { packets, bytes }
     }
 }
 
-/// A live allocation of the relay.
+/// A live allocation of a relay.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Allocation)]
 pub struct AllocationJson<'a> {
     /// Good as long as it lives.
     id: String,
+    /// The relay that it is at, by its name.
+    node: &'a str,
     owner: OwnerJson<'a>,
     username: &'a str,
-    transport: &'static str,
+    transport: &'a str,
     #[schema(value_type = String)]
     client: SocketAddr,
     #[schema(value_type = String)]
@@ -213,7 +244,7 @@ pub struct AllocationJson<'a> {
     #[schema(value_type = Vec<String>)]
     relay: &'a [SocketAddr],
     /// Between those and the peers.
-    relay_protocol: &'static str,
+    relay_protocol: &'a str,
     /// Seconds.
     age: u64,
     /// Seconds until it ends, unless it is refreshed.
@@ -224,20 +255,21 @@ pub struct AllocationJson<'a> {
 
 impl<'a> AllocationJson<'a> {
     pub fn new(live: &'a LiveAllocation) -> Self {
-        let info = &live.info;
+        let seen = &live.seen;
         AllocationJson {
-            id: info.name.to_string(),
+            id: seen.name.to_string(),
+            node: &live.relay,
             owner: OwnerJson::new(live.owner, live.owner_name.as_deref()),
-            username: &info.username,
-            transport: info.tuple.transport.as_str(),
-            client: info.tuple.client,
-            server: info.tuple.server,
-            relay: &info.relays,
-            relay_protocol: info.protocol.as_str(),
-            age: info.age.as_secs(),
-            remaining: info.remaining.as_secs(),
-            to_peer: info.to_peer.into(),
-            to_client: info.to_client.into(),
+            username: &seen.username,
+            transport: &seen.transport,
+            client: seen.client,
+            server: seen.server,
+            relay: &seen.relays,
+            relay_protocol: &seen.protocol,
+            age: seen.age,
+            remaining: seen.remaining,
+            to_peer: seen.to_peer.into(),
+            to_client: seen.to_client.into(),
         }
     }
 }

@@ -15,6 +15,9 @@ pub struct RunningJson {
     pub unready: Option<String>,
     /// By which a server is known from others; `None`: nothing is pushed.
     pub push_public_key: Option<String>,
+    /// Whether it relays for other servers, and does nothing else.
+    #[serde(default)]
+    pub is_relay: bool,
     /// By which people came, and that lead to a proxy or a tunnel.
     #[serde(default)]
     pub names_elsewhere: Vec<String>,
@@ -32,7 +35,7 @@ pub struct RunningRelayJson {
 }
 
 impl RunningJson {
-    pub fn new(app: &App, unready: Option<&str>) -> Self {
+    pub fn new(app: &App, is_relay: bool, unready: Option<&str>) -> Self {
         let relay = app.relay().map(|relay| {
             let credential = app.relay_credential_of_nobody();
             let addresses = relay.relay_addresses().iter();
@@ -51,6 +54,7 @@ impl RunningJson {
             relay,
             unready: unready.map(str::to_owned),
             push_public_key: app.push_public_key().map(str::to_owned),
+            is_relay,
             names_elsewhere: app.names_elsewhere(),
         }
     }

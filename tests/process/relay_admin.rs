@@ -96,6 +96,7 @@ async fn what_is_relayed_is_listed_and_ended_by_the_api_and_by_commands() {
     assert_eq!(seen["transport"], "udp");
     assert_eq!(seen["relay_protocol"], "udp");
     assert_eq!(seen["server"], format!("127.0.0.1:{}", relay.port));
+    assert_eq!(seen["node"], format!("127.0.0.1:{}", relay.port));
     assert!(seen["client"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert_eq!(seen["to_peer"], json!({"packets": 1, "bytes": 5}));
     assert!(seen["age"].as_u64().unwrap() < 60 && seen["remaining"].as_u64().unwrap() > 500);
@@ -147,8 +148,20 @@ async fn what_is_relayed_is_listed_and_ended_by_the_api_and_by_commands() {
     assert_eq!(relay.live().await, 1.0);
     let (status, ended) =
         answer(root.request(Method::DELETE, &format!("{ALLOCATIONS}?user=bob"))).await;
-    assert_eq!((status, ended), (200, json!({"ended": 1})));
+    assert_eq!((status, ended), (200, json!({"ended": 1, "silent": []})));
     assert!(listed(server, &[]).is_empty());
+    let (_, nodes) = root.get("/api/admin/relay/nodes/").await;
+    assert_eq!(
+        nodes,
+        json!([{
+            "name": format!("127.0.0.1:{}", relay.port),
+            "regions": [],
+            "state": "serving",
+            "allocations": 0,
+            "bytes_per_second": 0,
+            "load": 0.0,
+        }])
+    );
     let (_, log) = root.get("/api/admin/audit/?limit=4").await;
     let noted = log["results"].as_array().unwrap().iter().map(|entry| {
         let kind = entry["actor"]["kind"].as_str().unwrap();

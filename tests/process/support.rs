@@ -91,7 +91,17 @@ impl Server {
         arguments: &[&str],
         environment: &[(&'static str, PathBuf)],
     ) -> Self {
-        let mut all = vec!["serve".to_owned()];
+        Self::start_as("serve", directory, arguments, environment)
+    }
+
+    /// As [`Self::start_on`], by another command.
+    pub fn start_as(
+        command: &str,
+        directory: TempDir,
+        arguments: &[&str],
+        environment: &[(&'static str, PathBuf)],
+    ) -> Self {
+        let mut all = vec![command.to_owned()];
         for default in [
             "--http-listen=127.0.0.1:0",
             "--turn-enabled=false",

@@ -227,6 +227,26 @@ async fn of_relay_host(host: &str, own: &[IpAddr], report: &mut Report) -> Outco
     }
 }
 
+/// By what the servers tell clients to reach a relay that is alone.
+pub async fn of_relay_alone(config: &Config, relay: &Relay, report: &mut Report) -> Outcome {
+    let interfaces = address::interfaces()?;
+    let own = own_addresses(config, Some(relay), &interfaces);
+    match config.relay_name() {
+        Some(host) => of_relay_host(host, &own, report).await,
+        None => {
+            let is_set = matches!(config.turn.external_ip, ExternalIp::Fixed(_));
+            let mut addresses = relay.addresses.iter().map(|address| address.0);
+            match addresses.find(|ip| is_set || is_public(*ip)) {
+                Some(own) => {
+                    let own = own.to_string();
+                    report.right("relay_host", "relay_host_address", &[("own", &own)])
+                }
+                None => report.wrong("relay_host", "relay_host_none", &[]),
+            }
+        }
+    }
+}
+
 /// Those of the interfaces, and what others see of them.
 fn own_addresses(config: &Config, relay: Option<&Relay>, interfaces: &[IpAddr]) -> Vec<IpAddr> {
     let mut own: Vec<IpAddr> = interfaces

@@ -27,6 +27,9 @@ use report::Report;
 
 #[derive(Args)]
 pub struct Doctor {
+    /// Before a start: look at this machine as one for `moznods relay`
+    #[arg(long)]
+    relay: bool,
     /// As one JSON object
     #[arg(long)]
     json: bool,
@@ -41,7 +44,7 @@ impl Doctor {
                     .enable_all()
                     .build()?;
                 report.right("settings", "settings_right", &[])?;
-                runtime.block_on(look(config, &mut report))?;
+                runtime.block_on(look(config, self.relay, &mut report))?;
                 // A name that is still being asked for is not waited for.
                 runtime.shutdown_background();
             }
@@ -69,8 +72,15 @@ struct Running {
     told: RunningJson,
 }
 
-async fn look(config: Config, report: &mut Report) -> Outcome {
+async fn look(mut config: Config, is_relay: bool, report: &mut Report) -> Outcome {
     let running = running(&config, report).await?;
+    let is_relay = is_relay
+        || running
+            .as_ref()
+            .is_some_and(|running| running.told.is_relay);
+    if is_relay {
+        config = config.of_relay()?;
+    }
     data::look(&config, report)?;
     bucket::look(&config, report).await?;
     machine::look(&config, running.as_ref(), report)?;
@@ -83,7 +93,12 @@ async fn look(config: Config, report: &mut Report) -> Outcome {
         relaying::look(&config, relay, certificate.as_ref(), report).await?;
         addresses::look(&config, relay, report).await?;
     }
-    addresses::of_name(&config, running.as_ref(), relay.as_ref(), report).await
+    match (is_relay, &relay) {
+        // No people come there.
+        (true, Some(relay)) => addresses::of_relay_alone(&config, relay, report).await,
+        (true, None) => Ok(()),
+        (false, _) => addresses::of_name(&config, running.as_ref(), relay.as_ref(), report).await,
+    }
 }
 
 async fn running(config: &Config, report: &mut Report) -> Result<Option<Running>, Failure> {

@@ -5,7 +5,7 @@ use clap::Args;
 use moznods_turn::server::AllocationName;
 use serde_json::Value;
 
-use super::owner;
+use super::{nodes, owner};
 use crate::cli::{Failure, Outcome, control, say};
 use crate::config::Config;
 
@@ -41,12 +41,19 @@ impl List {
     pub async fn run(self, config: &Config) -> Outcome {
         let listed = control::done(config, Method::GET, &of_user(self.user.as_deref())).await?;
         if self.json {
-            return say(listed);
+            say(listed)?;
+            return nodes::name_silent(config).await;
         }
-        for seen in listed.as_array().into_iter().flatten() {
-            say(line(seen))?;
+        let listed: Vec<&Value> = listed.as_array().into_iter().flatten().collect();
+        let first = listed.first().map(|seen| &seen["node"]);
+        let is_one = listed.iter().all(|seen| Some(&seen["node"]) == first);
+        for seen in listed {
+            match seen["node"].as_str() {
+                Some(node) if !is_one => say(format_args!("{}  at {node}", line(seen)))?,
+                _ => say(line(seen))?,
+            }
         }
-        Ok(())
+        nodes::name_silent(config).await
     }
 }
 
@@ -76,15 +83,17 @@ fn line(seen: &Value) -> String {
 impl Kill {
     pub async fn run(self, config: &Config) -> Outcome {
         if let Some(id) = self.id {
-            let (status, _) = control::ask(config, Method::DELETE, &format!("{PATH}{id}/")).await?;
+            let (status, answer) =
+                control::ask(config, Method::DELETE, &format!("{PATH}{id}/")).await?;
             return match status {
                 StatusCode::NO_CONTENT => say(format_args!("Ended {id}.")),
                 StatusCode::NOT_FOUND => Err(Failure::NoAllocation(id)),
-                status => Err(Failure::Answer(status.to_string())),
+                status => Err(control::failure(status, &answer)),
             };
         }
         let path = of_user(self.user.as_deref());
         let answer = control::done(config, Method::DELETE, &path).await?;
+        nodes::say_silent(nodes::silent_of(&answer).into_iter());
         say(format_args!("Ended {} allocations.", answer["ended"]))
     }
 }

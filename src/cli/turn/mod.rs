@@ -2,6 +2,7 @@
 
 mod allocations;
 mod device;
+mod nodes;
 mod secret;
 mod snippets;
 mod usage;
@@ -12,7 +13,7 @@ use clap::Subcommand;
 use moznods_storage::Missing;
 
 use super::{Outcome, open_app, say};
-use crate::app::{App, RelayHost};
+use crate::app::{App, RelayHost, relay_ways};
 use serde_json::Value;
 
 use crate::config::{Config, host_of};
@@ -38,11 +39,13 @@ pub enum Command {
     /// Manage the accounts of devices, whose passwords do not expire
     #[command(subcommand)]
     User(device::Command),
-    /// List what the running server relays at this moment
+    /// List the relays there are: that of the running server, and those of other nodes
+    Nodes(nodes::List),
+    /// List what is relayed at this moment
     Allocations(allocations::List),
     /// List what was relayed for whom in a month
     Usage(usage::Usage),
-    /// End allocations of the running server; who had them may make new ones
+    /// End allocations; who had them may make new ones
     Kill(allocations::Kill),
 }
 
@@ -54,6 +57,7 @@ pub async fn run(config: Config, command: Command) -> Outcome {
         }
         Command::Secret(command) => secret::run(&*app().await?, command).await,
         Command::User(command) => device::run(&*app().await?, command).await,
+        Command::Nodes(list) => list.run(&config).await,
         Command::Allocations(list) => list.run(&config).await,
         Command::Usage(usage) => usage.run(config).await,
         Command::Kill(kill) => kill.run(&config).await,
@@ -64,8 +68,10 @@ async fn credential(app: &App, user: &str, ttl: Option<u64>, json: bool) -> Outc
     let user = app.user_named(user).await?;
     let ttl = ttl.map_or(app.config.turn.credential_ttl, Duration::from_secs);
     let credential = app.relay_credential(&user, ttl)?;
-    let at = RelayHost::named(&host(&app.config));
-    let written = RelayJson::new(&app.config, &credential, &at);
+    // Of relays elsewhere running servers alone know.
+    let own = relay_ways(&app.config, &RelayHost::named(&host(&app.config)));
+    let own = app.config.turn.enabled.then_some(own);
+    let written = RelayJson::new(&app.config, &credential, own.into_iter().collect());
     if json {
         return say(serde_json::json!(written));
     }

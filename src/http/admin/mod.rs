@@ -21,14 +21,15 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{Asked, Head, Id, Segment, SignedIn};
 use super::openapi::refused;
 use super::{Edge, Routes, State, client, routes, to_the_end};
-use crate::app::{Actor, Error, Problem, Refusal};
-use crate::wire::{AllocationJson, ResetLinkJson, UsageJson};
+use crate::app::{Actor, Error, Killed, Problem, Refusal};
+use crate::wire::{AllocationJson, RelayNodeJson, ResetLinkJson, UsageJson};
 
 /// Here and at the control socket.
 pub fn routes() -> Routes {
     vec![
         routes![allocations, kill_allocations],
         routes![kill_allocation],
+        routes![relays],
         routes![usage],
         routes![reset_link],
         audit::route(),
@@ -88,7 +89,21 @@ impl Of {
     }
 }
 
-/// Live allocations of the relay.
+/// Relays: that of this process, and those of other nodes.
+///
+/// `silent` is who has not been heard of for some seconds, or has not answered what it was asked last.
+#[utoipa::path(get, path = "/api/admin/relay/nodes/", responses(
+    (status = 200, body = Vec<RelayNodeJson>),
+))]
+pub async fn relays(edge: State, _: Admin) -> ApiResult<Response> {
+    let found = edge.app.relay_nodes();
+    let shown: Vec<_> = found.iter().map(RelayNodeJson::from).collect();
+    Ok(Json(shown).into_response())
+}
+
+/// Live allocations of all relays.
+///
+/// Those of relays that are then `silent` (`/api/admin/relay/nodes/`) are missing.
 #[utoipa::path(get, path = "/api/admin/relay/allocations/", responses(
     (status = 200, body = Vec<AllocationJson>),
     refused::Relay, refused::Fields,
@@ -103,7 +118,7 @@ pub async fn allocations(edge: State, _: Admin, Asked(of): Asked<Of>) -> ApiResu
 /// Ends an allocation.
 #[utoipa::path(delete, path = "/api/admin/relay/allocations/{name}/", responses(
     (status = 204),
-    refused::Relay,
+    refused::Relay, refused::RelaySilent,
 ))]
 pub async fn kill_allocation(
     edge: State,
@@ -137,10 +152,13 @@ pub async fn usage(edge: State, _: Admin, Asked(asked): Asked<In>) -> ApiResult<
     Ok(Json(shown).into_response())
 }
 
-/// How many there were.
+/// What came of it.
 #[derive(Serialize, ToSchema)]
 struct Ended {
+    /// How many there were.
     ended: usize,
+    /// Relays that have not answered, and may have others.
+    silent: Vec<String>,
 }
 
 /// Ends all allocations of a user.
@@ -153,8 +171,8 @@ struct Ended {
 pub async fn kill_allocations(edge: State, by: Admin, Asked(of): Asked<Of>) -> ApiResult<Response> {
     let user = of.user(&edge).await?;
     let user = user.ok_or_else(|| Error::field("user", Problem::Required))?;
-    let ended = edge.app.kill_allocations_of(by.actor(), user).await?;
-    Ok(Json(Ended { ended }).into_response())
+    let Killed { ended, silent } = edge.app.kill_allocations_of(by.actor(), user).await?;
+    Ok(Json(Ended { ended, silent }).into_response())
 }
 
 /// A link for a new password, which the administrator passes on.

@@ -99,6 +99,7 @@ refused! {
     TargetNotInCall,
     Overloaded,
     RelayNotRunning,
+    RelaySilent,
     QuotaExceeded,
     FileTooLarge(0),
     FileType,

@@ -42,6 +42,9 @@ use stream::Connection;
 pub use stream::{NotTurn, message_len};
 pub use sys::{clock_is_synchronized, give_memory_back, raise_file_limit, sends_segments};
 
+/// What the names of its threads begin with.
+pub const THREADS: &str = "relay-";
+
 /// A running relay. Dropping it ends its threads, and with them all allocations.
 #[derive(Debug)]
 pub struct Relay {
@@ -107,7 +110,7 @@ impl Relay {
             )?;
             let stats = worker.stats();
             let thread = std::thread::Builder::new()
-                .name(format!("relay-{index}"))
+                .name(format!("{THREADS}{index}"))
                 .spawn(move || worker.run())?;
             relay.workers.push(Handle {
                 stats,
@@ -184,6 +187,11 @@ impl Relay {
     /// From now on no allocation is made (508); those there are live on.
     pub fn drain(&self) {
         self.common.drain();
+    }
+
+    /// Whether it has been told to [`drain`](Relay::drain).
+    pub fn is_draining(&self) -> bool {
+        self.common.is_draining()
     }
 
     /// Live allocations.

@@ -166,7 +166,8 @@ impl Common {
         usize::from(index) < self.servers.load(Relaxed)
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    /// Whether it has been told to [`drain`](Common::drain).
+    pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
     }
 

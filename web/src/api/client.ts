@@ -21,6 +21,7 @@ import type {
   PublicRoom,
   PushSettings,
   RelayDevice,
+  RelayNode,
   RelaySecret,
   RelaySecretText,
   RelayUsage,
@@ -322,6 +323,7 @@ export function createApi(access: Access) {
     turnCredentials: (timeoutSeconds?: number) =>
       request<TurnCredentials>("GET", "/api/turn/credentials/", undefined, timeoutSeconds),
 
+    relayNodes: () => request<RelayNode[]>("GET", "/api/admin/relay/nodes/"),
     allocations: () => request<Allocation[]>("GET", "/api/admin/relay/allocations/"),
     endAllocation: (id: string) =>
       request<void>("DELETE", `/api/admin/relay/allocations/${encodeURIComponent(id)}/`),

@@ -240,8 +240,21 @@ export interface RelayOwner {
   name: string | null;
 }
 
+/** Of this process of the server, or of another. */
+export interface RelayNode {
+  name: string;
+  regions: string[];
+  state: "serving" | "draining" | "silent";
+  allocations: number;
+  bytes_per_second: number;
+  /** 0 to 1. */
+  load: number;
+}
+
 export interface Allocation {
   id: string;
+  /** Its relay, by name. */
+  node: string;
   owner: RelayOwner;
   username: string;
   transport: string;
