@@ -371,6 +371,7 @@ impl From<BlobError> for Error {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::Io(error) => error.into(),
+            BlobError::Storage(error) => error.into(),
             BlobError::Missing => Refusal::NotFound.into(),
             error @ (BlobError::Refused { .. } | BlobError::Unavailable(_)) => {
                 tracing::error!(%error, "the store of files cannot be used");

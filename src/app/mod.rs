@@ -72,7 +72,7 @@ pub use audit::{Actor, Person, WantedAudit};
 pub use bots::WantedBot;
 pub use error::{Error, FieldError, Problem, Refusal, Result};
 pub use export::Export;
-pub use files::{AvatarChange, Claim, Content, Incoming, blobs};
+pub use files::{AvatarChange, Claim, Content, Incoming, bucket};
 pub use hooks::HookPost;
 pub use import::{Group, Import, Report, TableReport};
 pub use invitations::Preview;
@@ -179,7 +179,7 @@ impl App {
         }
         let push_key = store.secret("push_key", Push::fresh_key()?).await?;
         let outbound = Arc::<Outbound>::default();
-        let files = Files::new(&config, &outbound)?;
+        let files = Files::new(&config, &store, &outbound)?;
         let room_limits = rooms::limits_of(&config.limits);
         let push = Push::new(&config, &push_key, Arc::clone(&outbound), &metrics)?;
         let oidc = match config.accounts.oidc.clone() {

@@ -177,13 +177,12 @@ pub fn restore(config: &Config, Restore { file }: &Restore) -> Outcome {
 pub fn check(config: &Config, Check { json }: &Check) -> Outcome {
     let mut faults = backup::check(&config.data_dir, files(config))?;
     if let (true, Some(place)) = (faults.is_empty(), place(config)) {
-        let blobs = app::blobs(config, &Arc::<Outbound>::default());
-        let blobs = blobs.map_err(io::Error::other)?;
-        if let Some(shared) = blobs.shared_place() {
+        let bucket = app::bucket(config, &Arc::<Outbound>::default());
+        if let Some(bucket) = bucket.map_err(io::Error::other)? {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            let checking = backup::check_shared(&config.data_dir, shared.as_ref(), &place);
+            let checking = backup::check_shared(&config.data_dir, &bucket, &place);
             faults = runtime.block_on(checking)?;
         }
     }

@@ -8,6 +8,7 @@ mod control;
 mod data;
 mod doctor;
 mod import;
+mod migrate;
 mod output;
 mod owner;
 mod room;
@@ -26,7 +27,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use moznods_bench::relay::MeasureError;
 use moznods_storage::backup::BackupError;
-use moznods_storage::{Missing, RoomId, SqlStore, StorageError};
+use moznods_storage::{BlobError, MigrateError, Missing, RoomId, SqlStore, StorageError};
 use moznods_turn::server::AllocationName;
 
 use crate::app::{App, DeviceError, Error, SecretError};
@@ -77,6 +78,8 @@ enum Command {
     /// Take over what another program was set up with, or has kept
     #[command(subcommand)]
     Import(import::Command),
+    /// Move all data from SQLite to PostgreSQL: beside a running server first, then, with that stopped, what has changed since
+    Migrate(migrate::Migrate),
     /// Measure what this machine carries
     #[command(subcommand)]
     Bench(bench::Command),
@@ -149,6 +152,16 @@ enum Failure {
     NoBan(u64),
     #[error("room {0}: there is none of this number")]
     NoRoom(RoomId),
+    #[error(
+        "--from \"{0}\": expected sqlite: and a data directory, such as sqlite:/var/lib/moznods"
+    )]
+    MigrateFrom(String),
+    #[error("--to: {0}; expected postgres://USER:PASSWORD@HOST[:PORT]/DATABASE")]
+    MigrateTo(&'static str),
+    #[error("migrate: {0}")]
+    Migrate(#[from] MigrateError),
+    #[error("files: {0}")]
+    Blob(#[from] BlobError),
     #[error("bench relay: {0}")]
     Measure(#[from] MeasureError),
     #[error("server \"{0}\": no such address; expected HOST:PORT")]
@@ -206,6 +219,8 @@ impl Failure {
             | Failure::Certificate(_)
             | Failure::ServedByRoot { .. }
             | Failure::OfPostgres { .. }
+            | Failure::MigrateFrom(_)
+            | Failure::MigrateTo(_)
             | Failure::Serving { .. } => 2,
             Failure::Backup(BackupError::NotEmpty(_)) => 2,
             Failure::Storage(error) | Failure::Backup(BackupError::Storage(error)) => {
@@ -278,17 +293,13 @@ fn execute(cli: Cli) -> Outcome {
             of_sqlite(
                 &config,
                 "backup",
-                "pg_dump, and a copy of what is in data_dir made after it",
+                "pg_dump, which has the files as well, unless they are in a bucket",
             )?;
             as_owner(&config.data_dir)?;
             return data::back_up(&config, backup);
         }
         Command::Restore(restore) => {
-            of_sqlite(
-                &config,
-                "restore",
-                "pg_restore, and what was in data_dir put back before it",
-            )?;
+            of_sqlite(&config, "restore", "pg_restore")?;
             as_owner(&config.data_dir)?;
             return data::restore(&config, restore);
         }
@@ -297,6 +308,7 @@ fn execute(cli: Cli) -> Outcome {
             as_owner(&config.data_dir)?;
             return data::check(&config, check);
         }
+        Command::Migrate(migrate) => as_owner(&migrate.source()?)?,
         Command::Serve | Command::Relay => {
             if let Some((user, _)) = owner::other(&config.data_dir) {
                 let directory = config.data_dir;
@@ -323,6 +335,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Ready => runtime.block_on(running::ready(&config)),
         Command::Welcome => runtime.block_on(running::welcome(&config)),
         Command::Ban(command) => runtime.block_on(ban::run(&config, command)),
+        Command::Migrate(migrate) => runtime.block_on(migrate.run(&config)),
         Command::Audit(audit) => runtime.block_on(audit.run(config)),
         Command::Bench(command) => {
             let outcome = runtime.block_on(bench::run(config, command));

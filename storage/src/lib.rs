@@ -25,15 +25,17 @@ mod sqlite;
 mod store;
 
 pub use blobs::{
-    Blob, BlobError, Blobs, ByteStream, PartialBlob, S3Blobs, S3Settings, SharedBlobs, Variant,
+    Blob, BlobCopy, BlobError, Blobs, ByteStream, DatabaseBlobs, PartialBlob, S3Blobs, S3Settings,
+    SharedBlobs, Variant, copy_blobs, prove_blobs,
 };
 pub use error::{DatabaseError, ForeignFault, StorageError};
 pub use model::*;
 pub use postgres::PostgresUrl;
-pub use sql::SqlStore;
+pub use sql::{MigrateError, Migration, SqlStore, TableCopy, TableProof};
 pub use sqlite::{DirectoryLock, Missing};
 pub use store::{
-    AuditStore, BotStore, CredentialStore, DirectoryStore, EventStore, FileStore, HookStore,
-    Import, ImportStore, ImportWork, InvitationStore, MessageStore, ModerationStore, OverviewStore,
-    PinStore, PushStore, RelayStore, RoomStore, SearchStore, SignInStore, Store, UserStore,
+    AuditStore, BotStore, ChunkStore, CredentialStore, DirectoryStore, EventStore, FileStore,
+    HookStore, Import, ImportStore, ImportWork, InvitationStore, MessageStore, ModerationStore,
+    OverviewStore, PinStore, PushStore, RelayStore, RoomStore, SearchStore, SignInStore, Store,
+    UserStore,
 };

@@ -9,9 +9,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use moznods_storage::{
-    AdminGrant, Event, EventId, Missing, NewMessage, NewUser, PostgresUrl, SqlStore, StorageError,
-    Store,
+    AdminGrant, BlobError, BlobHash, Blobs, DatabaseBlobs, Event, EventId, MigrateError, Migration,
+    Missing, NewMessage, NewUser, PostgresUrl, SqlStore, StorageError, Store, TableCopy, Variant,
 };
 use suite::{LIMITS, new_room, new_user, user};
 use support::Postgres;
@@ -373,4 +374,159 @@ async fn a_node_that_stands_still_holds_the_others_up_for_seconds_only() {
         .await
         .unwrap();
     lock.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_of_files_are_in_the_database_for_every_node() {
+    const CHUNK: usize = 256 * 1024;
+    let url = SERVER.database();
+    let (one, two) = (node(&url), node(&url));
+    assert!(one.has_chunks());
+    let directory = tempfile::tempdir().unwrap();
+    let place = |store: &Arc<dyn Store>| {
+        let shared = DatabaseBlobs::new(Arc::clone(store));
+        Blobs::shared(directory.path(), Arc::new(shared))
+    };
+    let (here, there) = (place(&one), place(&two));
+    here.prepare().await.unwrap();
+    let bytes: Vec<u8> = (0..CHUNK * 2 + 1000).map(|n| (n / 7 % 251) as u8).collect();
+    let hash = BlobHash([7; 32]);
+    let keep = async |blobs: &Blobs, variant, bytes: &[u8]| {
+        let mut partial = blobs.begin().await.unwrap();
+        partial.write(bytes).await.unwrap();
+        blobs.keep(partial, hash, variant).await.unwrap();
+    };
+    // Of one that was broken off.
+    one.put_chunk(hash, Variant::Whole, 0, bytes[..CHUNK].to_vec())
+        .await
+        .unwrap();
+    let missing = there.open(hash, Variant::Whole, None).await;
+    assert!(matches!(missing, Err(BlobError::Missing)));
+    keep(&here, Variant::Whole, &bytes).await;
+    keep(&there, Variant::Whole, &bytes).await;
+    keep(&here, Variant::Thumbnail, b"small").await;
+
+    let size = bytes.len();
+    for (from, to) in [
+        (0, size),
+        (0, 1),
+        (CHUNK - 1, CHUNK + 1),
+        (CHUNK, CHUNK * 2),
+        (size - 1, size),
+        (5, 5),
+    ] {
+        let blob = there.open(hash, Variant::Whole, Some(size as u64)).await;
+        let range = from as u64..to as u64;
+        let pieces = blob.unwrap().read(range).await.unwrap();
+        let pieces: Vec<_> = pieces.map(Result::unwrap).collect().await;
+        assert!(pieces.iter().all(|piece| piece.len() <= CHUNK));
+        assert!(pieces.concat() == bytes[from..to], "{from}..{to}");
+    }
+    let mut small = there.open(hash, Variant::Thumbnail, None).await.unwrap();
+    assert_eq!((small.size(), small.first().await.unwrap()), (5, b's'));
+    // More than there is.
+    let blob = there
+        .open(hash, Variant::Whole, Some(size as u64 + 1))
+        .await;
+    let beyond = blob.unwrap().read(0..size as u64 + 1).await;
+    assert!(matches!(beyond, Err(BlobError::Unavailable(_))));
+    let database = url.rsplit('/').next().unwrap();
+    let left = "SELECT count(*) FROM blob_chunks";
+    assert_eq!(SERVER.sql(database, left), "4");
+    there.remove(hash).await.unwrap();
+    there.remove(hash).await.unwrap();
+    assert_eq!(SERVER.sql(database, left), "0");
+    let gone = here.open(hash, Variant::Whole, None).await;
+    assert!(matches!(gone, Err(BlobError::Missing)));
+    let tmp = directory.path().join("files/tmp");
+    assert_eq!(std::fs::read_dir(tmp).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_moved_is_compared_with_its_source() {
+    let url = SERVER.database();
+    let database = url.rsplit('/').next().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let source = SqlStore::open(directory.path(), Missing::Create).unwrap();
+    let source_as_store: Arc<dyn Store> = Arc::new(source);
+    let ann = user(&source_as_store, "ann").await;
+    let room = suite::room(&source_as_store, ann.id, "room").await;
+    for n in 0..3 {
+        let id = format!("m{n}");
+        let said = source_as_store.add_message(message(room, ann.id, "text", &id));
+        said.await.unwrap();
+    }
+    let source = SqlStore::open(directory.path(), Missing::Refuse).unwrap();
+    let parsed: PostgresUrl = url.parse().unwrap();
+    let target = SqlStore::connect(&parsed, Missing::Create).unwrap();
+    let migration = Migration::begin(&source, &target).await.unwrap();
+    let tables = migration.copy(|_| {}).await.unwrap();
+    let messages = |tables: &[TableCopy]| {
+        let found = tables.iter().find(|table| table.name == "messages");
+        found.map(|table| (table.added, table.changed, table.removed))
+    };
+    assert_eq!(messages(&tables), Some((3, 0, 0)));
+    let proofs = migration.verify(|_| {}).await.unwrap();
+    assert!(proofs.iter().any(|proof| proof.rows == 3));
+    // Nothing has followed from the copying.
+    let counted = "SELECT message_count FROM rooms";
+    assert_eq!(SERVER.sql(database, counted), "3");
+    assert_eq!(
+        SERVER.sql(database, "SELECT count(*) FROM search_pending"),
+        "0"
+    );
+
+    for (wrong, table) in [
+        (
+            "UPDATE messages SET content = 'other' WHERE id = 2",
+            "messages",
+        ),
+        // Which counts in its room as well.
+        ("DELETE FROM messages WHERE id = 3", "rooms"),
+        (
+            "INSERT INTO secrets (name, value) VALUES ('x', 'y')",
+            "secrets",
+        ),
+        ("UPDATE messages SET reply_to = 1 WHERE id = 3", "messages"),
+    ] {
+        SERVER.sql(database, wrong);
+        match migration.verify(|_| {}).await {
+            Err(MigrateError::Different(name)) => assert_eq!(name, table),
+            outcome => panic!("{wrong}: {outcome:?}"),
+        }
+        migration.copy(|_| {}).await.unwrap();
+        migration.verify(|_| {}).await.unwrap();
+    }
+    let other = tempfile::tempdir().unwrap();
+    let stranger = SqlStore::open(other.path(), Missing::Create).unwrap();
+    stranger
+        .secret("link_secret", "another".to_owned())
+        .await
+        .unwrap();
+    let refused = Migration::begin(&stranger, &target).await;
+    assert!(matches!(refused, Err(MigrateError::AnotherSource)));
+    let unfinished = SqlStore::connect_to_serve(&parsed);
+    assert!(matches!(unfinished, Err(StorageError::Open { .. })));
+    migration.finish().await.unwrap();
+    let node = node(&url);
+    assert_eq!(user(&node, "bob").await.id, ann.id + 1);
+    let refused = Migration::begin(&source, &target).await;
+    assert!(matches!(refused, Err(MigrateError::Served)));
+    let used = SERVER.database();
+    let mine = crate::node(&used);
+    user(&mine, "ann").await;
+    drop(mine);
+    let parsed: PostgresUrl = used.parse().unwrap();
+    let target = SqlStore::connect(&parsed, Missing::Refuse).unwrap();
+    let refused = until("nobody serves there", async || {
+        match Migration::begin(&source, &target).await {
+            Err(MigrateError::Served) => None,
+            refused => Some(refused.map(drop)),
+        }
+    })
+    .await;
+    assert!(
+        matches!(refused, Err(MigrateError::NotEmpty(_))),
+        "{refused:?}"
+    );
 }

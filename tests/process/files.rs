@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::bucket::Bucket;
 use crate::full_disk::{mount, with_own_mounts};
+use crate::postgres::server::Postgres;
 use crate::support::{Server, Socket, User, answer, eventually, free_port, keys};
 
 const MIB: usize = 1024 * 1024;
@@ -81,40 +82,73 @@ fn on_disk(server: &Server) -> Vec<String> {
     found
 }
 
+/// The database that a test has there.
+const CHAT: &str = "chat0";
+
 /// Where the bytes of files are.
-struct Place {
-    /// `None`: beside the database.
-    bucket: Option<Bucket>,
+enum Place {
+    Beside,
+    Bucket(Box<Bucket>),
+    /// PostgreSQL has them, and all else.
+    Database(Postgres),
 }
 
 impl Place {
     async fn beside() -> Self {
-        Place { bucket: None }
+        Place::Beside
     }
 
     async fn bucket() -> Self {
-        let bucket = Some(Bucket::open().await);
-        Place { bucket }
+        Place::Bucket(Box::new(Bucket::open().await))
+    }
+
+    async fn database() -> Self {
+        let postgres = Postgres::start(free_port());
+        postgres.database();
+        Place::Database(postgres)
     }
 
     fn start(&self, arguments: &[&str]) -> Server {
-        let own = self.bucket.as_ref().map(Bucket::arguments);
-        let own = own.unwrap_or_default();
+        let own = match self {
+            Place::Beside => Vec::new(),
+            Place::Bucket(bucket) => bucket.arguments(),
+            Place::Database(postgres) => {
+                vec![format!("--storage-database-url={}", postgres.url(CHAT))]
+            }
+        };
         let own = own.iter().map(String::as_str);
         Server::start(&own.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// The first column of the first row, if there is one.
+    fn sql(&self, server: &Server, sql: &str) -> String {
+        if let Place::Database(postgres) = self {
+            return postgres.sql(CHAT, sql);
+        }
+        let file = server.directory().join("data/moznods.db");
+        let database = rusqlite::Connection::open(file).unwrap();
+        let mut statement = database.prepare(sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let first = rows.next().unwrap();
+        first.map_or_else(String::new, |row| row.get::<_, i64>(0).unwrap().to_string())
     }
 
     /// Of all that is stored, or is about to be.
     fn names(&self, server: &Server) -> Vec<String> {
         let mut names = on_disk(server);
-        if let Some(bucket) = &self.bucket {
-            // Only what has no name yet is on this machine.
-            assert!(
-                names.iter().all(|name| name.starts_with("tmp/")),
-                "{names:?}"
-            );
-            names.extend(bucket.names());
-        }
+        let elsewhere = match self {
+            Place::Beside => return names,
+            Place::Bucket(bucket) => bucket.names(),
+            Place::Database(postgres) => {
+                let all = "SELECT DISTINCT encode(hash, 'hex') || '-' || variant FROM blob_chunks";
+                let all = postgres.sql(CHAT, all);
+                all.split_whitespace().map(str::to_owned).collect()
+            }
+        };
+        // Only what has no name yet is on this machine.
+        let unnamed = |name: &String| name.starts_with("tmp/");
+        assert!(names.iter().all(unnamed), "{names:?}");
+        names.extend(elsewhere);
         names
     }
 }
@@ -134,6 +168,13 @@ macro_rules! wherever_they_are {
                 super::$test(super::Place::bucket().await).await;
             })+
         }
+
+        mod database {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Place::database().await).await;
+            })+
+        }
     };
 }
 
@@ -147,10 +188,6 @@ wherever_they_are! {
     what_nobody_needs_is_removed,
     the_same_bytes_at_once_are_kept_once,
     uploads_and_bombs_do_not_fill_the_memory,
-}
-
-fn database(server: &Server) -> rusqlite::Connection {
-    rusqlite::Connection::open(server.directory().join("data/moznods.db")).unwrap()
 }
 
 async fn attach(by: &User<'_>, room: i64, ids: &[i64]) -> (u16, Value) {
@@ -563,10 +600,7 @@ async fn half_an_upload_leaves_nothing(place: Place) {
     let _ = stream.read_to_end(&mut rest);
     assert!(rest.is_empty() && place.names(&server).is_empty());
     let rows = "SELECT (SELECT count(*) FROM files) + (SELECT count(*) FROM loose_blobs)";
-    let rows: i64 = database(&server)
-        .query_row(rows, [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(rows, 0);
+    assert_eq!(place.sql(&server, rows), "0");
 }
 
 async fn a_link_is_good_for_its_file_alone_and_not_for_ever(place: Place) {
@@ -631,12 +665,11 @@ async fn what_nobody_needs_is_removed(place: Place) {
         token = (ann.token.clone(), bob.token.clone());
         // Picture, thumbnail, two texts.
         assert_eq!(place.names(&server).len(), 4);
-        database(&server)
-            .execute(
-                "UPDATE files SET created_at = created_at - 25 * 3600 * 1000000 WHERE id IN (?, ?, ?)",
-                [orphan, gone, attached],
-            )
-            .unwrap();
+        let older = format!(
+            "UPDATE files SET created_at = created_at - 25 * 3600 * CAST(1000000 AS BIGINT)
+             WHERE id IN ({orphan}, {gone}, {attached})"
+        );
+        place.sql(&server, &older);
     }
     server.crash_and_restart();
     {
@@ -657,9 +690,8 @@ async fn what_nobody_needs_is_removed(place: Place) {
         let path = format!("/api/rooms/{room}/");
         let deleted = ann.request(Method::DELETE, &path).send().await.unwrap();
         assert_eq!(deleted.status(), 204);
-        database(&server)
-            .execute("UPDATE files SET created_at = 0 WHERE id = ?", [kept])
-            .unwrap();
+        let older = format!("UPDATE files SET created_at = 0 WHERE id = {kept}");
+        place.sql(&server, &older);
     }
     server.crash_and_restart();
     eventually("one text is left", || async {

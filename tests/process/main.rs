@@ -38,6 +38,7 @@ mod limits;
 mod mentions;
 mod message_frames;
 mod messages;
+mod migrate;
 mod nat;
 mod oidc_provider;
 mod openapi;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moznods_storage::{
-    Blob, BlobError, BlobHash, Blobs, ByteStream, ExpectedBlob, File, FileId, NewFile, S3Blobs,
-    S3Settings, User, Variant,
+    Blob, BlobError, BlobHash, Blobs, ByteStream, DatabaseBlobs, ExpectedBlob, File, FileId,
+    NewFile, S3Blobs, S3Settings, Store, User, Variant,
 };
 use ring::digest::{SHA256, digest};
 use tokio::sync::Notify;
@@ -51,19 +51,30 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub fn new(config: &Config, outbound: &Arc<Outbound>) -> Result<Self> {
+    pub fn new(config: &Config, store: &Arc<dyn Store>, outbound: &Arc<Outbound>) -> Result<Self> {
+        let blobs = match bucket(config, outbound)? {
+            Some(bucket) => Blobs::shared(&config.data_dir, Arc::new(bucket)),
+            None if store.has_chunks() => {
+                let shared = DatabaseBlobs::new(Arc::clone(store));
+                Blobs::shared(&config.data_dir, Arc::new(shared))
+            }
+            None => Blobs::in_directory(&config.data_dir),
+        };
         Ok(Files {
-            blobs: blobs(config, outbound)?,
+            blobs,
             pictures: Pictures::default(),
             loosened: Notify::new(),
         })
     }
 }
 
-/// Where the settings want them.
-pub fn blobs(config: &Config, outbound: &Arc<Outbound>) -> std::result::Result<Blobs, BlobError> {
+/// The one that the settings name.
+pub fn bucket(
+    config: &Config,
+    outbound: &Arc<Outbound>,
+) -> std::result::Result<Option<S3Blobs>, BlobError> {
     let Some(bucket) = &config.files.bucket else {
-        return Ok(Blobs::in_directory(&config.data_dir));
+        return Ok(None);
     };
     let settings = S3Settings {
         endpoint: bucket.endpoint.clone(),
@@ -74,8 +85,7 @@ pub fn blobs(config: &Config, outbound: &Arc<Outbound>) -> std::result::Result<B
         path_style: bucket.path_style,
         prefix: bucket.prefix.clone(),
     };
-    let shared = S3Blobs::new(settings, Pooled::new(Arc::clone(outbound)))?;
-    Ok(Blobs::shared(&config.data_dir, Arc::new(shared)))
+    S3Blobs::new(settings, Pooled::new(Arc::clone(outbound))).map(Some)
 }
 
 /// A file that may be stored.

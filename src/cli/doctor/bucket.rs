@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moznods_storage::BlobError;
+use moznods_storage::{BlobError, SharedBlobs};
 
 use super::report::Report;
 use crate::app;
@@ -15,11 +15,9 @@ pub async fn look(config: &Config, report: &mut Report) -> Outcome {
         return Ok(());
     };
     let check = "bucket";
-    let found = match app::blobs(config, &Arc::<Outbound>::default()) {
-        Ok(blobs) => match blobs.shared_place() {
-            Some(shared) => shared.probe().await,
-            None => Ok(()),
-        },
+    let found = match app::bucket(config, &Arc::<Outbound>::default()) {
+        Ok(Some(bucket)) => bucket.probe().await,
+        Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
     let mut values = vec![

@@ -5,13 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use futures_util::StreamExt;
 use ring::digest::{Context, SHA256};
 
 use super::{BackupError, FILES, Files};
-use crate::blobs::relative_path;
+use crate::blobs::{hash_of as hash_in, relative_path};
 use crate::sqlite::offline::{self, Depth};
-use crate::{BlobError, BlobHash, SharedBlobs, StorageError, Variant};
+use crate::{BlobHash, SharedBlobs, StorageError, Variant};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +107,7 @@ pub async fn check_shared(
         let thumbnail = thumbnail.then_some(Variant::Thumbnail);
         for variant in std::iter::once(Variant::Whole).chain(thumbnail) {
             let path = Path::new(place).join(relative_path(hash, variant));
-            let found = match of_shared(shared, hash, variant).await {
+            let found = match hash_in(shared, hash, variant).await {
                 Ok(found) => found,
                 Err(error) => {
                     let why = io::Error::other(error.to_string());
@@ -126,27 +125,6 @@ pub async fn check_shared(
         }
     }
     Ok(faults)
-}
-
-/// What hash the bytes have; `None`: they are not there, or are cut off.
-async fn of_shared(
-    shared: &dyn SharedBlobs,
-    hash: BlobHash,
-    variant: Variant,
-) -> Result<Option<BlobHash>, BlobError> {
-    let size = match shared.size(hash, variant).await {
-        Err(BlobError::Missing) => return Ok(None),
-        size => size?,
-    };
-    let mut pieces = match shared.get(hash, variant, 0..size).await {
-        Err(BlobError::Missing) => return Ok(None),
-        pieces => pieces?,
-    };
-    let mut context = Context::new(&SHA256);
-    while let Some(piece) = pieces.next().await {
-        context.update(&piece?);
-    }
-    Ok(Some(finished(context)))
 }
 
 /// As [`check`], of the database alone and with less care, so that it does not take long.
@@ -194,13 +172,5 @@ fn hash_of(path: &Path) -> std::io::Result<BlobHash> {
             Err(error) => return Err(error),
         }
     }
-    Ok(finished(context))
-}
-
-fn finished(context: Context) -> BlobHash {
-    let mut hash = BlobHash([0; 32]);
-    for (byte, found) in hash.0.iter_mut().zip(context.finish().as_ref()) {
-        *byte = *found;
-    }
-    hash
+    Ok(BlobHash::of(context))
 }

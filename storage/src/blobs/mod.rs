@@ -2,6 +2,8 @@
 //! that have one: beside, as `files/ab/cdef…` (a thumbnail with a suffix), or in a place that several machines share. What is
 //! known of files stands in the database.
 
+mod copy;
+mod database;
 mod directory;
 mod s3;
 
@@ -21,7 +23,10 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
-use crate::BlobHash;
+use crate::{BlobHash, StorageError};
+pub(crate) use copy::hash_of;
+pub use copy::{BlobCopy, copy_blobs, prove_blobs};
+pub use database::DatabaseBlobs;
 use directory::make_directory;
 pub use s3::{S3Blobs, S3Settings};
 
@@ -56,6 +61,9 @@ pub enum BlobError {
     Unavailable(String),
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Of the database, where that keeps them.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;

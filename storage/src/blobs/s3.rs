@@ -317,7 +317,7 @@ impl SharedBlobs for S3Blobs {
 
     async fn tidy(&self) -> Result<(), BlobError> {
         for upload in self.open_uploads().await? {
-            if upload.is_stale() {
+            if upload.is_stale() && is_blob(&upload.key, &self.settings.prefix) {
                 let path = Path::parse(&upload.key).map_err(io::Error::other)?;
                 let aborted = self.store.abort_multipart(&path, &upload.upload_id).await;
                 aborted.map_err(told)?;
@@ -342,6 +342,17 @@ impl SharedBlobs for S3Blobs {
             }
         }
     }
+}
+
+/// Whether an object is of ours; others may have theirs beside them.
+fn is_blob(key: &str, prefix: &str) -> bool {
+    let name = key
+        .strip_prefix(prefix)
+        .and_then(|name| name.split_once('/'));
+    name.is_some_and(|(directory, rest)| {
+        let rest = rest.strip_suffix(".thumb").unwrap_or(rest);
+        directory.len() == 2 && BlobHash::parse(&format!("{directory}{rest}")).is_some()
+    })
 }
 
 /// The next part of a file that has `left` bytes more.
@@ -401,6 +412,22 @@ mod tests {
         let none = "<ListMultipartUploadsResult></ListMultipartUploadsResult>";
         let found: Uploads = quick_xml::de::from_str(none).unwrap();
         assert!(found.uploads.is_empty());
+    }
+
+    #[test]
+    fn what_others_have_in_the_bucket_is_left_alone() {
+        let name = format!("ab/{}", "cd".repeat(31));
+        for (key, prefix, is_ours) in [
+            (name.clone(), "", true),
+            (format!("{name}.thumb"), "", true),
+            (format!("chat/{name}"), "chat/", true),
+            (format!("chat/{name}"), "", false),
+            (name.clone(), "chat/", false),
+            (name.replace('/', ""), "", false),
+            ("ab/report.pdf".to_owned(), "", false),
+        ] {
+            assert_eq!(is_blob(&key, prefix), is_ours, "{key}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// Advisory locks: held by who writes, by who changes the schema, shared by who serves, by who keeps the index.
 const WRITING: &str = "1299151428, 1";
 const MIGRATING: &str = "1299151428, 2";
-const SERVING: &str = "1299151428, 3";
+pub(crate) const SERVING: &str = "1299151428, 3";
 const INDEXING: &str = "1299151428, 4";
 
 #[derive(Clone)]
@@ -67,6 +67,9 @@ impl Postgres {
         let open = || {
             let session = Session::open(url, Role::Write, "")?;
             schema::migrate(&session, url, missing)?;
+            if serves {
+                schema::is_whole(&session, url)?;
+            }
             let link = Arc::new(Link::new(url.clone()));
             let writer = Writer::start(Arc::clone(&link))?;
             let state = Arc::clone(writer.state());

@@ -108,6 +108,18 @@ fn migrate_locked(
     Ok(())
 }
 
+/// Whether it is not just being filled from another database.
+pub(super) fn is_whole(session: &Session, url: &PostgresUrl) -> Result<(), StorageError> {
+    let unfinished = "SELECT 1 FROM moznods_migration WHERE NOT finished";
+    match session.own(unfinished, &[])?.rows.is_empty() {
+        true => Ok(()),
+        false => Err(StorageError::Open {
+            path: url.to_string().into(),
+            why: "`moznods migrate` has not filled it yet".to_owned(),
+        }),
+    }
+}
+
 fn pair(session: &Session, sql: &str) -> SqlResult<Option<(i64, i64)>> {
     let rows = session.own(sql, &[])?.rows;
     Ok(rows

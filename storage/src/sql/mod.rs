@@ -3,6 +3,7 @@
 
 mod audit;
 mod bots;
+mod chunks;
 mod connection;
 mod credentials;
 mod directory;
@@ -12,6 +13,7 @@ mod hooks;
 mod import;
 mod invitations;
 mod messages;
+mod migrate;
 mod moderation;
 mod overview;
 mod pins;
@@ -29,9 +31,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use migrate::{MigrateError, Migration, TableCopy, TableProof};
+
 pub(crate) use connection::{Connection, OptionalExtension, Row};
 pub(crate) use users::fold;
-pub(crate) use value::{Params, Result as SqlResult, ToSql, Value, params};
+pub(crate) use value::{FromSql, Params, Result as SqlResult, ToSql, Value, params};
 
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bots;
+mod chunks;
 mod credentials;
 mod directory;
 mod events;
@@ -28,6 +29,7 @@ use crate::StorageError;
 
 pub use audit::AuditStore;
 pub use bots::BotStore;
+pub use chunks::ChunkStore;
 pub use credentials::CredentialStore;
 pub use directory::DirectoryStore;
 pub use events::EventStore;
@@ -60,6 +62,7 @@ pub trait Store:
     + MessageStore
     + SearchStore
     + FileStore
+    + ChunkStore
     + EventStore
     + RelayStore
     + SignInStore

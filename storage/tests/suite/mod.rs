@@ -157,7 +157,7 @@ fn sign_in(token: TokenHash, user: UserId, epoch: i64, now: i64) -> NewSignIn {
     }
 }
 
-async fn room(store: &Shared, owner: UserId, name: &str) -> RoomId {
+pub async fn room(store: &Shared, owner: UserId, name: &str) -> RoomId {
     store
         .create_room(new_room(owner, name), LIMITS)
         .await

@@ -8,3 +8,28 @@ CREATE INDEX expected_blobs_by_hash ON expected_blobs (hash);
 
 -- Since when somebody removes them; nobody stores the same meanwhile.
 ALTER TABLE loose_blobs ADD COLUMN removing_since BIGINT;
+
+-- Bytes of files, where no other place was named for them. SQLite has none of these: its files lie beside it.
+CREATE TABLE blob_chunks (
+    hash    BYTEA  NOT NULL,
+    variant BIGINT NOT NULL,
+    number  BIGINT NOT NULL,
+    bytes   BYTEA  NOT NULL,
+    PRIMARY KEY (hash, variant, number)
+);
+-- Most of them are compressed already.
+ALTER TABLE blob_chunks ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+-- Those of which all chunks are there.
+CREATE TABLE stored_blobs (
+    hash    BYTEA  NOT NULL,
+    variant BIGINT NOT NULL,
+    size    BIGINT NOT NULL,
+    PRIMARY KEY (hash, variant)
+);
+
+-- What is being moved here from SQLite, and whether all of it is here.
+CREATE TABLE moznods_migration (
+    source   TEXT    COLLATE "C" NOT NULL,
+    finished BOOLEAN NOT NULL
+);
