@@ -203,7 +203,7 @@ fn what_cannot_be_used_is_refused_with_a_reason_and_without_the_password() {
         error
     };
     let empty = SERVER.database();
-    assert!(refused(&empty, Missing::Refuse).contains("nothing in it"));
+    assert!(refused(&empty, Missing::Refuse).contains("no database"));
     let database = empty.rsplit('/').next().unwrap();
     SERVER.sql(database, "CREATE TABLE theirs (x INT)");
     assert!(refused(&empty, Missing::Create).contains("another program"));
@@ -353,27 +353,32 @@ async fn one_that_stands_still_hangs_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_stands_still_holds_the_others_up_for_seconds_only() {
-    let url = SERVER.database();
-    let one = node(&url);
-    let ann = user(&one, "ann").await;
-    // As a node that has begun to write, and is gone without a word.
-    let database = url.rsplit('/').next().unwrap().to_owned();
-    let lock = std::thread::spawn(move || {
-        let hold = "SET idle_in_transaction_session_timeout = 5000; SET lock_timeout = 5000; BEGIN;
-            SELECT pg_advisory_xact_lock(1299151428, 1); SELECT pg_sleep(2)";
-        SERVER.sql(&database, hold)
-    });
-    until("it has the lock", async || {
-        let held =
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted";
-        (SERVER.sql("postgres", held) != "0").then_some(())
-    })
-    .await;
-    one.create_room(new_room(ann.id, "room"), LIMITS)
-        .await
+async fn over_tls_a_server_proves_who_it_is_where_that_is_asked_for() {
+    let server = Postgres::start_with(free_port(), Postgres::make_certificate);
+    let url = server.database().replace("127.0.0.1", "localhost");
+    let roots = server.certificate();
+    let open = |parameters: &str| {
+        let url: PostgresUrl = format!("{url}?{parameters}").parse().unwrap();
+        SqlStore::connect(&url, Missing::Create)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    open("sslmode=prefer").unwrap();
+    let secured = "SELECT count(*) FROM pg_stat_ssl WHERE ssl";
+    let store = node(&format!("{url}?sslmode=require"));
+    store.ready().await.unwrap();
+    assert_ne!(server.sql("postgres", secured), "0");
+    open(&format!("sslmode=verify-full&sslrootcert={roots}")).unwrap();
+    let stranger = open("sslmode=verify-full").unwrap_err();
+    assert!(stranger.contains("certificate"), "{stranger}");
+    let elsewhere = format!("sslmode=verify-full&sslrootcert={roots}");
+    let elsewhere: PostgresUrl = format!("{}?{elsewhere}", server.url("chat0"))
+        .parse()
         .unwrap();
-    lock.join().unwrap();
+    let refused = SqlStore::connect(&elsewhere, Missing::Create)
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("certificate"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Server, User, eventually, free_port, moznods, text};
+use crate::support::{SOON, Server, User, eventually, free_port, moznods, text};
 use server::Postgres;
 
 #[path = "../../storage/tests/support/postgres.rs"]
@@ -115,6 +115,8 @@ async fn while_it_is_gone_all_is_refused_clearly_and_then_goes_on() {
     let ann = server.user("ann").await;
     let room = ann.room("room").await;
     let mut socket = ann.socket("/ws/").await;
+    socket.send(json!({"type": "ping"})).await;
+    socket.next_of("pong").await;
     say(&ann, room, "before").await;
     postgres.stop("INT");
     let path = format!("/api/chat/{room}/messages/");
@@ -156,6 +158,59 @@ async fn while_it_is_gone_all_is_refused_clearly_and_then_goes_on() {
         contents.push(frame["data"]["content"].as_str().unwrap().to_owned());
     }
     assert_eq!(contents, ["before", "after"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stands_still_holds_the_others_up_for_seconds_only() {
+    let postgres = Postgres::start(free_port());
+    let url = postgres.database();
+    let (one, two) = (node(&url), node(&url));
+    let ann = one.user("ann").await;
+    let room = ann.room("room").await;
+    let path = format!("/api/chat/{room}/messages/");
+    let held = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        WHERE l.locktype = 'advisory' AND l.objid = 1 AND l.granted AND a.state LIKE 'idle in transaction%'";
+    // Until it is caught in the middle of a transaction.
+    let writes = async {
+        loop {
+            let several = (0..20).map(|_| ann.post(&path, json!({"content": "x"})));
+            futures_util::future::join_all(several).await;
+        }
+    };
+    let caught = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(7)).await;
+            one.signal("STOP");
+            // What it has sent already is done by then.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if postgres.sql("postgres", held) != "0" {
+                return;
+            }
+            one.signal("CONT");
+        }
+    };
+    let stopped = async {
+        tokio::select! {
+            () = writes => (),
+            () = caught => (),
+        }
+    };
+    tokio::time::timeout(SOON * 3, stopped)
+        .await
+        .expect("a node in the middle of a transaction");
+    let bob = at(&two, &ann);
+    let began = Instant::now();
+    say(&bob, room, "meanwhile").await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    one.signal("CONT");
+    eventually("it goes on", async || {
+        ann.post(&path, json!({"content": "again"})).await.0 == 201
+    })
+    .await;
 }
 
 #[test]

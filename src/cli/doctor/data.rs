@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use moznods_storage::StorageError;
 use moznods_storage::backup::{self, Fault};
+use moznods_storage::{Missing, PostgresUrl, SqlStore, StorageError};
 use rustix::fs::{Access, access, statvfs};
 
 use super::report::{Report, size};
@@ -34,6 +34,9 @@ pub fn look(config: &Config, report: &mut Report) -> Outcome {
         }
     }
     disk(nearest(directory), report)?;
+    if let Some(url) = &config.storage.database {
+        return postgres(url, report);
+    }
     if is_there {
         database(directory, report)?;
         clock(directory, report)?;
@@ -104,6 +107,17 @@ fn database(directory: &Path, report: &mut Report) -> Outcome {
         },
         Err(StorageError::NoDatabase { .. }) => report.unknown(check, "database_none", &[]),
         Err(error) => report.wrong(check, "database_closed", &[("error", &error.to_string())]),
+    }
+}
+
+fn postgres(url: &PostgresUrl, report: &mut Report) -> Outcome {
+    match SqlStore::connect(url, Missing::Refuse) {
+        Ok(_) => report.right("database", "database_postgres", &[]),
+        Err(StorageError::NoDatabase { .. }) => report.unknown("database", "database_none", &[]),
+        Err(error) => {
+            let values = [("error", &*error.to_string())];
+            report.wrong("database", "database_postgres_not", &values)
+        }
     }
 }
 

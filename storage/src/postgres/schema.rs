@@ -73,7 +73,7 @@ fn migrate_locked(
     let (own, all) = pair(session, tables)?.unwrap_or_default();
     let found = match (own, all) {
         (0, 0) if missing == Missing::Refuse => {
-            return Err(foreign("there is nothing in it yet"));
+            return Err(StorageError::NoDatabase { path });
         }
         (0, 0) => 0,
         (0, _) => return Err(foreign("it belongs to another program")),

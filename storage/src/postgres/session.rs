@@ -50,7 +50,8 @@ impl Role {
     /// What the server is told. A node that is gone holds the lock of those who write no longer than these say.
     fn settings(self, name: &str) -> String {
         format!(
-            "SET statement_timeout = {}; SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 5000;
+            // Others are waited for longer than one that is gone may hold them up.
+            "SET statement_timeout = {}; SET lock_timeout = 8000; SET idle_in_transaction_session_timeout = 5000;
              SET client_connection_check_interval = 2000; SET tcp_user_timeout = 8000;
              SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
              SET moznods.connection = '{name}';

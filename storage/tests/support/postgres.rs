@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +24,11 @@ pub struct Postgres {
 impl Postgres {
     /// `port` has to be nobody's.
     pub fn start(port: u16) -> Self {
+        Self::start_with(port, |_| ())
+    }
+
+    /// As [`Self::start`]; `prepare` may change what is there before it starts.
+    pub fn start_with(port: u16, prepare: impl FnOnce(&Self)) -> Self {
         remove_leftovers();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -56,8 +61,57 @@ impl Postgres {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
+        prepare(&server);
         server.start_again();
         server
+    }
+
+    /// Of `localhost`, signed by itself; and TLS with it.
+    pub fn make_certificate(&self) {
+        let (key, certificate) = (
+            self.data().join("server.key"),
+            self.data().join("server.crt"),
+        );
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+            ])
+            .args([
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+            ])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = other() {
+            chown(&key, Some(user), Some(group)).unwrap();
+        }
+        let settings = self.data().join("postgresql.auto.conf");
+        fs::write(settings, "ssl = on\n").unwrap();
+    }
+
+    /// What it proves itself by.
+    pub fn certificate(&self) -> String {
+        self.data().join("server.crt").display().to_string()
     }
 
     fn data(&self) -> PathBuf {
