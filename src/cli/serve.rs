@@ -50,9 +50,10 @@ pub async fn run(role: Role, mut config: Config, settings: Settings, flags: Flag
 
     let lock = DirectoryLock::take(&config.data_dir)?;
     backup::remove_leftovers(&config.data_dir);
-    let store = match &config.storage.database {
-        None => SqlStore::open_to_serve(&lock)?,
-        Some(url) => SqlStore::connect_to_serve(url)?,
+    let store = match (&config.storage.database, role) {
+        (None, _) => SqlStore::open_to_serve(&lock)?,
+        (Some(url), Role::Whole) => SqlStore::connect_to_serve(url)?,
+        (Some(url), Role::Relay) => SqlStore::connect_to_relay(url)?,
     };
     let control = Control::bind(&config.data_dir)
         .inspect_err(|error| {

@@ -123,10 +123,18 @@ impl Config {
     /// These, for `moznods relay`: it relays whatever `turn.enabled` says, as the file may be that of the servers.
     /// Without what it shares with them it would be of no use.
     pub fn of_relay(mut self) -> Result<Self, ConfigError> {
+        let lacks = |key, why| {
+            let text = format!("{key} = \"\": expected that of the servers, {why}");
+            Err(ConfigError(text))
+        };
+        if self.storage.database.is_none() {
+            return lacks(
+                "storage.database_url",
+                "where this relay finds who may use it",
+            );
+        }
         if self.storage.redis_url.is_none() {
-            return Err(ConfigError(
-                "storage.redis_url = \"\": expected that of the servers, who learn by it of this relay".to_owned(),
-            ));
+            return lacks("storage.redis_url", "who learn by it of this relay");
         }
         self.turn.enabled = true;
         Ok(self)

@@ -57,6 +57,7 @@ mod relay_devices;
 mod relay_reload;
 mod relay_secrets;
 mod relay_usage;
+mod relays;
 mod resume;
 mod roles;
 mod rooms;

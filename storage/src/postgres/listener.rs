@@ -33,8 +33,16 @@ pub(super) struct Elsewhere {
     pub(super) indexes: Arc<AtomicBool>,
 }
 
+/// Whether a node takes the right to keep the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeepsIndex {
+    IfNobodyDoes,
+    Never,
+}
+
 struct Task {
     url: PostgresUrl,
+    keeps_index: KeepsIndex,
     state: Arc<State>,
     events: watch::Sender<u64>,
     access: watch::Sender<u64>,
@@ -42,9 +50,14 @@ struct Task {
 }
 
 /// Returns once it is connected. The thread ends when nobody has what it returns.
-pub(super) fn start(url: PostgresUrl, state: Arc<State>) -> Result<Elsewhere, StorageError> {
+pub(super) fn start(
+    url: PostgresUrl,
+    state: Arc<State>,
+    keeps_index: KeepsIndex,
+) -> Result<Elsewhere, StorageError> {
     let task = Task {
         url,
+        keeps_index,
         state,
         events: watch::Sender::new(0),
         access: watch::Sender::new(0),
@@ -163,9 +176,12 @@ impl Task {
 
     /// That the connection is good; and takes the right to keep the index, if nobody has it.
     async fn look(&self, client: &Client) -> SqlResult<()> {
-        let sql = match self.indexes.load(Ordering::Relaxed) {
-            true => "SELECT TRUE".to_owned(),
-            false => format!("SELECT pg_try_advisory_lock({INDEXING})"),
+        let sql = match (self.indexes.load(Ordering::Relaxed), self.keeps_index) {
+            (true, _) => "SELECT TRUE".to_owned(),
+            (false, KeepsIndex::IfNobodyDoes) => {
+                format!("SELECT pg_try_advisory_lock({INDEXING})")
+            }
+            (false, KeepsIndex::Never) => "SELECT FALSE".to_owned(),
         };
         let late = |_| DatabaseError::Unavailable("it does not answer".to_owned());
         let found = timeout(PATIENCE, client.query_typed(&sql, &[]))

@@ -28,7 +28,7 @@ use crate::sql::events::Listener;
 use crate::sql::{Connection, Pace};
 use crate::{DatabaseError, Missing, SqlStore, StorageError};
 use link::Link;
-use listener::Elsewhere;
+use listener::{Elsewhere, KeepsIndex};
 use readers::Readers;
 use session::Role;
 use writer::Writer;
@@ -53,28 +53,35 @@ impl SqlStore {
     /// Opens the database for a node that serves, makes its tables if need be, and brings them up to date. Blocks on the network,
     /// for some seconds at most if there is nobody.
     pub fn connect_to_serve(url: &PostgresUrl) -> Result<Self> {
-        Ok(Postgres::open(url, Missing::Create, true)?.into())
+        Ok(Postgres::open(url, Missing::Create, Some(KeepsIndex::IfNobodyDoes))?.into())
+    }
+
+    /// Opens the database for a node that relays and serves nobody else: it hears of changes, makes no tables where there are none,
+    /// and leaves the index to others. Blocks on the network.
+    pub fn connect_to_relay(url: &PostgresUrl) -> Result<Self> {
+        Ok(Postgres::open(url, Missing::Refuse, Some(KeepsIndex::Never))?.into())
     }
 
     /// Opens the database for a command, perhaps beside nodes that serve. Blocks on the network.
     pub fn connect(url: &PostgresUrl, missing: Missing) -> Result<Self> {
-        Ok(Postgres::open(url, missing, false)?.into())
+        Ok(Postgres::open(url, missing, None)?.into())
     }
 }
 
 impl Postgres {
-    fn open(url: &PostgresUrl, missing: Missing, serves: bool) -> Result<Self> {
+    /// `listens`: for a node, which hears of others.
+    fn open(url: &PostgresUrl, missing: Missing, listens: Option<KeepsIndex>) -> Result<Self> {
         let open = || {
             let session = Session::open(url, Role::Write, "")?;
             schema::migrate(&session, url, missing)?;
-            if serves {
+            if listens.is_some() {
                 schema::is_whole(&session, url)?;
             }
             let link = Arc::new(Link::new(url.clone()));
             let writer = Writer::start(Arc::clone(&link))?;
             let state = Arc::clone(writer.state());
-            let elsewhere = serves
-                .then(|| listener::start(url.clone(), state))
+            let elsewhere = listens
+                .map(|keeps| listener::start(url.clone(), state, keeps))
                 .transpose()?;
             Ok(Postgres {
                 writer,
