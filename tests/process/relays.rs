@@ -62,7 +62,10 @@ struct Redis {
 
 impl Redis {
     fn start() -> Self {
-        let port = free_port();
+        Self::at(free_port())
+    }
+
+    fn at(port: u16) -> Self {
         // Ends with the thread that starts it.
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "redis-server"])
@@ -371,6 +374,33 @@ async fn what_one_has_had_at_all_relays_counts_for_the_month() {
         .await;
         assert!(relay.webrtc_rs(&anns).await.is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_is_gone_the_relays_known_last_are_told_of() {
+    let mut shared = Shared::start();
+    let chat = shared.node("serve", &[]);
+    let (mut one, two) = (shared.relay(&[]), shared.relay(&[]));
+    let ann = chat.server.user("ann").await;
+    are_offered(&ann, &[&one, &two]).await;
+    shared.redis.process.kill().unwrap();
+    shared.redis.process.wait().unwrap();
+    eventually("the server knows", || async {
+        chat.metric("moznods_bus_connected").await == 0.0
+    })
+    .await;
+    // Longer than a relay may be silent otherwise.
+    let gone = Instant::now();
+    while gone.elapsed() < Duration::from_secs(7) {
+        assert_eq!(offered(&ann, "").await.len(), 2);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let credential = credential_of(&ann).await;
+    assert_no_loss(&two.uclient(&credential, &["-y", "-c"]));
+    one.server.signal("KILL");
+    one.server.ended().await;
+    shared.redis = Redis::at(shared.redis.port);
+    are_offered(&ann, &[&two]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
