@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use moznods_storage::{BlobError, MAX_PUSH_SUBSCRIPTIONS, MAX_REACTIONS, StorageError};
+use moznods_storage::{
+    BlobError, DatabaseError, MAX_PUSH_SUBSCRIPTIONS, MAX_REACTIONS, StorageError,
+};
 
 use crate::i18n::{self, Lang};
 
@@ -350,7 +352,10 @@ impl From<StorageError> for Error {
             StorageError::NotFound => Refusal::NotFound.into(),
             StorageError::Full => Refusal::StorageFull.into(),
             StorageError::BlobGone => Refusal::FilesUnavailable.into(),
-            StorageError::Unavailable(_) => Refusal::DatabaseUnavailable.into(),
+            // One that has too much to do is as good as none.
+            StorageError::Unavailable(_) | StorageError::Database(DatabaseError::Interrupted) => {
+                Refusal::DatabaseUnavailable.into()
+            }
             StorageError::Banned => Refusal::Banned.into(),
             StorageError::RoomFull => Refusal::RoomFull.into(),
             StorageError::TooManyRooms => Refusal::TooManyRooms.into(),

@@ -146,6 +146,7 @@ impl Task {
         begun.map_err(late)?.map_err(of_server)?;
         self.look(&client).await?;
         *rest = REST.0;
+        let mut untold = self.state.untold.subscribe();
         match connected.take() {
             // Nobody waits for it any more.
             Some(first) => drop(first.send(Ok(()))),
@@ -155,7 +156,6 @@ impl Task {
                 bump(&self.access);
             }
         }
-        let mut untold = self.state.untold.subscribe();
         let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {

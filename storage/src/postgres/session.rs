@@ -301,6 +301,9 @@ impl Session {
     /// With the events of the transaction, which are numbered by then.
     pub(super) fn commit(&self) -> Commit {
         let deferred = self.deferred.take();
+        if self.is_lost() {
+            return Commit::Failed(lost());
+        }
         if deferred.starts_with("BEGIN") && self.changes.get() == 0 && events::count() == 0 {
             // Nothing was asked.
             return Commit::Done;
@@ -412,9 +415,7 @@ impl Session {
 
     fn answer<T>(&self, work: impl Future<Output = T>) -> SqlResult<T> {
         let Some(runtime) = self.runtime.as_ref().filter(|_| !self.is_lost()) else {
-            return Err(DatabaseError::Unavailable(
-                "the connection was lost".to_owned(),
-            ));
+            return Err(lost());
         };
         let outcome = runtime.block_on(async { timeout(self.patience, work).await });
         outcome.map_err(|_| {
@@ -457,6 +458,10 @@ async fn collect(
     }
     let affected = stream.rows_affected().unwrap_or_default();
     Ok(Rows { rows, affected })
+}
+
+fn lost() -> DatabaseError {
+    DatabaseError::Unavailable("the connection was lost".to_owned())
 }
 
 fn no_answer() -> DatabaseError {

@@ -24,6 +24,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// For so long after a change it is taken for granted that another can be made.
 const PROVEN: Duration = Duration::from_secs(5);
 
+/// The name of no connection.
+const LOST: &str = "lost";
+
 type Answer = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 
 struct Job {
@@ -236,6 +239,9 @@ impl Thread {
         }
         if lost {
             self.session = None;
+            // Should its commit come yet, or have come, others are not the only ones to whom that is news.
+            *lock(&state.name) = LOST.to_owned();
+            state.untold.send_modify(|count| *count += 1);
         }
         events::tell(&state.listener);
         for answer in answers {
