@@ -12,6 +12,8 @@ use crate::wire;
 
 /// Events that may wait to be told; more hold up those who bring them.
 const MAX_WAITING: usize = 1024;
+/// How long a socket waits for what came before it.
+const TELLING: Duration = Duration::from_secs(1);
 /// Events read from the log at once.
 const PART: usize = 500;
 /// How often old events are deleted.
@@ -41,6 +43,7 @@ impl App {
                         }
                         last = event.id;
                         self.tell(&event).await;
+                        self.told.send_replace(last);
                     }
                     None => return,
                 },
@@ -70,7 +73,19 @@ impl App {
                 self.tell(event).await;
             }
             *last = events.last().map_or(*last, |event| event.id.min(end));
+            self.told.send_replace(*last);
         }
+    }
+
+    /// Waits until sockets of this node have been told all that there is now, wherever it was made: who opens one after that is
+    /// told nothing that its client may have fetched before. Not for long, where there is too much to tell.
+    pub(super) async fn have_told(&self) -> Result<()> {
+        let last = self.store.last_event().await?;
+        let mut told = self.told.subscribe();
+        let told = told.wait_for(|told| *told >= last);
+        // What comes late comes all the same.
+        let _ = tokio::time::timeout(TELLING, told).await;
+        Ok(())
     }
 
     /// Deletes events that need not be kept any more, as long as the server runs.

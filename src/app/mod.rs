@@ -112,6 +112,8 @@ pub struct App {
     store: Arc<dyn Store>,
     /// The newest event at the start: of those after it clients are told.
     first_event: EventId,
+    /// The newest event of which sockets have been told.
+    told: tokio::sync::watch::Sender<EventId>,
     hub: Arc<Hub>,
     /// `None`: this is the only node.
     bus: Option<Arc<RedisBus>>,
@@ -194,6 +196,7 @@ impl App {
             metrics,
             store,
             first_event,
+            told: tokio::sync::watch::Sender::new(first_event),
             hub,
             bus,
             access: Arc::new(access),

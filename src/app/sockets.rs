@@ -51,7 +51,10 @@ impl App {
             taken_over: wire::taken_over(lang),
         };
         let connecting = match scope {
-            Some(scope) => self.hub.connect(identity, scope),
+            Some(scope) => {
+                self.have_told().await.map_err(SocketRefusal::Failed)?;
+                self.hub.connect(identity, scope)
+            }
             None => self.hub.connect_to_everything(identity),
         };
         let connection = connecting.map_err(|_| SocketRefusal::TooMany)?;
