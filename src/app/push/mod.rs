@@ -98,6 +98,8 @@ pub struct Push {
     outbound: Arc<Outbound>,
     news: Mutex<VecDeque<News>>,
     has_news: Notify,
+    /// Other nodes may know of subscriptions that are not counted here yet.
+    is_shared: bool,
     /// Rooms in whose call somebody was active when it was looked at last.
     calls: Mutex<HashSet<RoomId>>,
     subscriptions: Gauge<i64, AtomicI64>,
@@ -132,6 +134,7 @@ impl Push {
         })?;
         let push = Push {
             enabled: config.push.enabled,
+            is_shared: config.storage.database.is_some(),
             vapid,
             outbound,
             news: Mutex::default(),
@@ -202,7 +205,7 @@ impl Push {
 
     /// Whether there may be anybody to tell.
     fn has_listeners(&self) -> bool {
-        self.enabled && self.subscriptions.get() > 0
+        self.enabled && (self.is_shared || self.subscriptions.get() > 0)
     }
 
     fn tell(&self, news: News) {
