@@ -40,6 +40,7 @@ test-web: web/node_modules/.package-lock.json
 
 test-rust: web
 	$(CARGO) test --workspace --locked
+	@scripts/test-nodes
 
 tests/browser/node_modules/.package-lock.json: tests/browser/package.json tests/browser/package-lock.json
 	cd tests/browser && npm ci --no-audit --no-fund

@@ -8,26 +8,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::random::Random;
 use crate::support::{Server, User, text};
 
 const KILLS: usize = 50;
 const BY_REST: usize = 4;
 const BY_SOCKET: usize = 3;
-/// Makes the run that begins with this number.
-const SEED: &str = "MOZNODS_TEST_SEED";
-
-/// Splitmix64: a failure can be had again by its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
 /// What one who writes knows.
 #[derive(Default)]
 struct Known {
@@ -39,12 +25,7 @@ struct Known {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_fifty_kills() {
-    let seed = match std::env::var(SEED) {
-        Ok(seed) => seed.parse().unwrap(),
-        Err(_) => u64::from(std::process::id()) ^ 0x5EED_0000,
-    };
-    println!("{SEED}={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::seeded();
     let mut server = Server::start(&["--log-level=warn"]);
     let (room, ann, bob) = {
         let (ann, bob) = (server.user("ann").await, server.user("bob").await);

@@ -19,6 +19,9 @@ use tokio_tungstenite::tungstenite::http::Response;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use crate::nodes;
+use crate::proxy::Proxy;
+
 /// For what should happen at once; long, as a test must fail because it is wrong, not because it is slow.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -72,6 +75,13 @@ pub struct Server {
     lines: mpsc::Receiver<String>,
     pub url: String,
     http: reqwest::Client,
+    others: Option<Others>,
+}
+
+/// Nodes that serve the same as this one, which is before them.
+struct Others {
+    nodes: Vec<Server>,
+    proxy: Proxy,
 }
 
 impl Server {
@@ -85,13 +95,42 @@ impl Server {
         Self::start_on(tempfile::tempdir().unwrap(), arguments, environment)
     }
 
-    /// As [`Self::start_in`], in a directory that may hold data already.
+    /// As [`Self::start_in`], in a directory that may hold data already. Where [`nodes::WANTED`] says so it is several nodes
+    /// behind one URL.
     pub fn start_on(
         directory: TempDir,
         arguments: &[&str],
         environment: &[(&'static str, PathBuf)],
     ) -> Self {
-        Self::start_as("serve", directory, arguments, environment)
+        let is_node = environment
+            .iter()
+            .any(|(name, _)| *name == nodes::DATABASE_URL);
+        let Some(count) = nodes::wanted().filter(|_| !is_node) else {
+            return Self::start_as("serve", directory, arguments, environment);
+        };
+        let mut all = environment.to_vec();
+        all.extend(nodes::environment());
+        let mut first = Self::start_as("serve", directory, arguments, &all);
+        let settings = first.directory().join("moznods.toml");
+        let others = (1..count).map(|_| {
+            let directory = tempfile::tempdir().unwrap();
+            if settings.exists() {
+                std::fs::copy(&settings, directory.path().join("moznods.toml")).unwrap();
+            }
+            Self::start_as("serve", directory, arguments, &all)
+        });
+        let others: Vec<Server> = others.collect();
+        let urls = others.iter().map(|other| other.url.as_str());
+        let proxy = Proxy::start(std::iter::once(first.url.as_str()).chain(urls));
+        first.url.clone_from(&proxy.url);
+        // Each request to another node than the one before.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0);
+        first.http = http.build().unwrap();
+        first.others = Some(Others {
+            nodes: others,
+            proxy,
+        });
+        first
     }
 
     /// As [`Self::start_on`], by another command.
@@ -124,6 +163,7 @@ impl Server {
             lines,
             url,
             http: reqwest::Client::new(),
+            others: None,
         }
     }
 
@@ -153,8 +193,12 @@ impl Server {
         self.directory.path()
     }
 
+    /// Of all nodes, one after the other.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log_file(self.directory())).unwrap()
+        let mut log = std::fs::read_to_string(log_file(self.directory())).unwrap();
+        let others = self.others.iter().flat_map(|others| &others.nodes);
+        log.extend(others.map(Server::log));
+        log
     }
 
     /// Kills it without warning, and starts it again on the same directory.
@@ -162,7 +206,16 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let (child, lines, url) = launch(self.directory.path(), &self.arguments, &self.environment);
-        (self.child, self.lines, self.url) = (child, lines, url);
+        (self.child, self.lines) = (child, lines);
+        let Some(others) = &mut self.others else {
+            self.url = url;
+            return;
+        };
+        others.proxy.moved(0, &url);
+        for (index, node) in others.nodes.iter_mut().enumerate() {
+            node.crash_and_restart();
+            others.proxy.moved(index + 1, &node.url);
+        }
     }
 
     /// The system's id of the thread of this name.
@@ -198,6 +251,9 @@ impl Server {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
+        for other in self.others.iter().flat_map(|others| &others.nodes) {
+            other.signal(name);
+        }
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.unwrap().success());
@@ -218,6 +274,7 @@ impl Server {
     pub fn command(&self, arguments: &[&str], stdin: &str) -> Output {
         let mut child = moznods(self.directory())
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
