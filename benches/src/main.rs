@@ -6,6 +6,11 @@ mod chat;
 mod floors;
 mod forward;
 mod plot;
+#[path = "../../storage/tests/support/postgres.rs"]
+mod postgres;
+#[allow(dead_code)] // Tests do more with it.
+#[path = "../../tests/support/redis.rs"]
+mod redis;
 mod report;
 mod servers;
 mod stream_forward;

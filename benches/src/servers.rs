@@ -294,9 +294,9 @@ impl Server {
 
 /// Of those that servers listen at: below those that are handed out to clients and as relays, so that nobody takes one
 /// meanwhile.
-const FIRST_PORT: u16 = 20_000;
+pub const FIRST_PORT: u16 = 20_000;
 
-fn free_port(from: u16) -> io::Result<u16> {
+pub fn free_port(from: u16) -> io::Result<u16> {
     for port in from..30_000 {
         let address = (SERVER, port);
         if UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok() {

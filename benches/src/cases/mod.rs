@@ -6,6 +6,7 @@ mod history;
 mod idle;
 mod idle_sockets;
 mod many;
+mod nodes;
 mod packets;
 mod room;
 mod streams;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         Case::new("durable-messages", durable::run),
         Case::new("idle-sockets", idle_sockets::run),
         Case::new("history-1m", history::run),
+        Case::new("nodes", nodes::run),
     ]);
     cases
 }

@@ -20,8 +20,9 @@ const SENDERS: usize = 8;
 const FLOOR: &str = "broadcaster";
 
 /// A server, and those who listen to it.
-struct Room {
-    process: Process,
+pub(super) struct Room {
+    /// Its nodes.
+    processes: Vec<Process>,
     fleet: Fleet,
     sent: [u64; SENDERS],
     /// What a sender writes.
@@ -39,18 +40,7 @@ pub fn run(settings: &Settings) -> Result<CaseResult, BenchError> {
                 0 => &mut ours,
                 _ => &mut floor,
             };
-            room.run(settings.warm_up)?;
-            let before = room.process.cpu()?;
-            let started = Instant::now();
-            let delivered = room.run(settings.measured)?;
-            let seconds = started.elapsed().as_secs_f64();
-            let cpu = (room.process.cpu()?.saturating_sub(before)).as_secs_f64();
-            let per_second = delivered as f64 / seconds;
-            rounds[index].add(
-                delivered as f64 / cpu,
-                &[("busy", cpu / seconds), ("per second", per_second)],
-            );
-            room.fleet.settle(Duration::from_millis(20))?;
+            room.measure(settings, &mut rounds[index])?;
         }
     }
     let mut result = CaseResult {
@@ -65,6 +55,27 @@ pub fn run(settings: &Settings) -> Result<CaseResult, BenchError> {
 }
 
 impl Room {
+    pub fn measure(&mut self, settings: &Settings, rounds: &mut Rounds) -> Result<(), BenchError> {
+        self.run(settings.warm_up)?;
+        let before = self.cpu()?;
+        let started = Instant::now();
+        let delivered = self.run(settings.measured)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let cpu = (self.cpu()?.saturating_sub(before)).as_secs_f64();
+        rounds.add(
+            delivered as f64 / cpu,
+            &[
+                ("busy", cpu / seconds),
+                ("per second", delivered as f64 / seconds),
+            ],
+        );
+        Ok(self.fleet.settle(Duration::from_millis(20))?)
+    }
+
+    fn cpu(&self) -> io::Result<Duration> {
+        self.processes.iter().map(Process::cpu).sum()
+    }
+
     /// Has the senders write for so long; how many frames have arrived at all.
     fn run(&mut self, time: Duration) -> io::Result<u64> {
         let (fleet, sent) = (&mut self.fleet, &mut self.sent);
@@ -96,14 +107,24 @@ impl Room {
 
 /// Ours, and the length of one frame that comes from it.
 fn ours(settings: &Settings) -> Result<(Room, usize), BenchError> {
-    let chat = Chat::start(&settings.binary, &["--turn-enabled=false"])?;
-    let users = chat.users(SOCKETS / EACH)?;
-    let room = chat.room(&users)?;
+    over(vec![Chat::start(
+        &settings.binary,
+        &["--turn-enabled=false"],
+    )?])
+}
+
+/// Over nodes of one server, of which each has as many sockets as any other.
+pub(super) fn over(nodes: Vec<Chat>) -> Result<(Room, usize), BenchError> {
+    let Some(first) = nodes.first() else {
+        return Err(io::Error::from(io::ErrorKind::NotFound).into());
+    };
+    let users = first.users(SOCKETS / EACH)?;
+    let room = first.room(&users)?;
     let mut fleet = Fleet::new()?;
     for socket in 0..SOCKETS {
         let token = &users[socket % users.len()].token;
         let path = format!("/ws/chat/{room}/?token={token}");
-        fleet.connect(CLIENTS, chat.address, &path)?;
+        fleet.connect(CLIENTS, nodes[socket % nodes.len()].address, &path)?;
     }
     fleet.settle(Duration::from_millis(300))?;
     fleet.send(0, &frame(0, 0))?;
@@ -113,7 +134,7 @@ fn ours(settings: &Settings) -> Result<(Room, usize), BenchError> {
     }
     fleet.settle(Duration::from_millis(50))?;
     let ours = Room {
-        process: chat.process,
+        processes: nodes.into_iter().map(|node| node.process).collect(),
         fleet,
         sent: [0; SENDERS],
         write: Box::new(frame),
@@ -148,7 +169,7 @@ fn floor(length: usize) -> Result<Room, BenchError> {
     }
     let write = move |sender, number| format!("{:length$}", content(sender, number));
     Ok(Room {
-        process,
+        processes: vec![process],
         fleet,
         sent: [0; SENDERS],
         write: Box::new(write),
