@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,11 @@ use moznods_signaling::{
     CallFrames, CallState, Connection, Form, Frame, Hub, Identity, MemberState, News, NodeId,
     RoomId, Scope, SignalError, UserId,
 };
+use redis_server::Redis;
 use tokio::runtime::Runtime;
+
+#[path = "support/redis.rs"]
+mod redis_server;
 
 const ROOM: RoomId = 7;
 
@@ -46,67 +49,20 @@ fn shown(state: &CallState) -> String {
     format!("[{}]", members.collect::<Vec<_>>().join(" "))
 }
 
-/// Debian's Redis on a port of its own, which keeps nothing.
-struct Redis {
-    port: u16,
-    process: Option<Child>,
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
 }
 
-impl Redis {
-    fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let mut redis = Redis {
-            port,
-            process: None,
-        };
-        redis.run();
-        redis
-    }
-
-    fn run(&mut self) {
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--save", "", "--appendonly", "no"]);
-        let command = command.stdout(Stdio::null());
-        let process = command.spawn();
-        self.process = Some(process.expect("redis-server is missing; run scripts/setup test"));
-        until("Redis answers", || {
-            std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-        });
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    /// What has not been read is lost.
-    fn forget(&self) {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_connection().unwrap();
-        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
-        for key in keys {
-            let mut trim = redis::cmd("XTRIM");
-            trim.arg(key)
-                .arg("MAXLEN")
-                .arg(0)
-                .exec(&mut connection)
-                .unwrap();
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
+/// What has not been read is lost.
+fn forget(redis: &Redis) {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    for key in keys {
+        let mut trim = redis::cmd("XTRIM");
+        let trim = trim.arg(key).arg("MAXLEN").arg(0);
+        trim.exec(&mut connection).unwrap();
     }
 }
 
@@ -245,7 +201,7 @@ fn all_show(nodes: &[Node], state: &str) {
 
 #[test]
 fn what_is_true_only_now_is_heard_at_other_nodes() {
-    let redis = Redis::start();
+    let redis = Redis::start(free_port());
     let nodes = Node::several(&redis, 2);
     let mut ann = nodes[0].connect(1, Scope::Chat(ROOM));
     let mut bob = nodes[1].connect(2, Scope::Chat(ROOM));
@@ -272,7 +228,7 @@ fn what_is_true_only_now_is_heard_at_other_nodes() {
 
 #[test]
 fn a_call_goes_through_all_nodes() {
-    let redis = Redis::start();
+    let redis = Redis::start(free_port());
     let nodes = Node::several(&redis, 3);
     let mut ann = nodes[0].caller(1);
     all_show(&nodes, "[1?]");
@@ -317,7 +273,7 @@ fn a_call_goes_through_all_nodes() {
 
 #[test]
 fn of_two_devices_that_join_at_once_all_nodes_choose_the_same() {
-    let redis = Redis::start();
+    let redis = Redis::start(free_port());
     let nodes = Node::several(&redis, 2);
     for _ in 0..50 {
         let mut devices = [nodes[0].caller(1), nodes[1].caller(1)];
@@ -343,7 +299,7 @@ fn of_two_devices_that_join_at_once_all_nodes_choose_the_same() {
 
 #[test]
 fn who_is_there_and_who_is_not_any_more() {
-    let redis = Redis::start();
+    let redis = Redis::start(free_port());
     let mut nodes = Node::several(&redis, 3);
     let is_here = |node: &Node, user| node.hub.has_connections(user);
     let ann = nodes[0].connect(1, Scope::Notifications);
@@ -381,7 +337,7 @@ fn who_is_there_and_who_is_not_any_more() {
 
 #[test]
 fn who_comes_later_learns_what_holds() {
-    let redis = Redis::start();
+    let redis = Redis::start(free_port());
     let mut nodes = Node::several(&redis, 2);
     let ann = nodes[0].caller(1);
     ann.connection.join_call(ROOM).unwrap();
@@ -411,7 +367,7 @@ fn who_comes_later_learns_what_holds() {
 
 #[test]
 fn without_redis_each_node_goes_on_and_afterwards_all_agree() {
-    let mut redis = Redis::start();
+    let mut redis = Redis::start(free_port());
     let nodes = Node::several(&redis, 3);
     let mut ann = nodes[0].caller(1);
     let bob = nodes[1].caller(2);
@@ -472,7 +428,7 @@ fn all_nodes_agree_after_any_mix() {
 
 fn agree(seed: u64) {
     let mut random = Random(seed);
-    let mut redis = Redis::start();
+    let mut redis = Redis::start(free_port());
     let mut nodes = Node::several(&redis, 3);
     let mut next_node = 4;
     let mut devices: Vec<(NodeId, UserId, Heard)> = Vec::new();
@@ -504,7 +460,7 @@ fn agree(seed: u64) {
                 redis.kill();
                 redis.run();
             }
-            93..97 => redis.forget(),
+            93..97 => forget(&redis),
             91 => {
                 let user = 1 + UserId::try_from(random.below(5)).unwrap();
                 for node in &nodes {

@@ -19,6 +19,7 @@ mod bots;
 mod bucket;
 mod calls;
 mod chat;
+mod cluster;
 mod commands;
 mod coturn_import;
 mod discovery;
