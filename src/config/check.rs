@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use moznods_signaling::bus::RedisBus;
 use moznods_turn::server::Config as RelayConfig;
 
 use super::{
     Accounts, AllowedOrigins, Chat, Config, ConfigError, Directory, ExternalAddr, ExternalIp, Http,
-    Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Storage, Turn,
-    alternate, audit, files, host_of, limits, oidc, proxy, tls,
+    Ice, Log, LogFormat, MentionAll, Push, Registration, Secret, Settings, Turn, alternate, audit,
+    files, host_of, limits, oidc, proxy, storage, tls,
 };
 
 /// Bytes per second; a voice call takes about as much.
@@ -260,26 +259,7 @@ impl Config {
                 )?,
             },
             files: files::parse(settings)?,
-            storage: Storage {
-                redis_url: settings.get(
-                    "storage.redis_url",
-                    |text| match text {
-                        "" => Some(None),
-                        url => RedisBus::check_url(url)
-                            .is_ok()
-                            .then(|| Some(Secret(url.to_owned()))),
-                    },
-                    "redis://HOST[:PORT] or rediss://HOST[:PORT], with USER:PASSWORD@ before HOST where Redis asks for them",
-                )?,
-                database: settings.get(
-                    "storage.database_url",
-                    |text| match text {
-                        "" => Some(None),
-                        url => url.parse().ok().map(Some),
-                    },
-                    "postgres://USER:PASSWORD@HOST[:PORT]/DATABASE[?sslmode=disable, prefer, require or verify-full], with @, /, : and ? in the password as %40, %2F, %3A and %3F, or nothing",
-                )?,
-            },
+            storage: storage::parse(settings)?,
             limits: limits::parse(settings)?,
             push: Push {
                 enabled: settings.switch("push.enabled")?,

@@ -241,6 +241,13 @@ pub(super) const KEYS: &[Key] = &[
         "Public STUN servers beside our own: none, ru, global, or HOST:PORT by comma",
     ),
     Key {
+        path: "storage.database_url",
+        default: "",
+        help: "PostgreSQL that several nodes share: postgres://USER:PASSWORD@HOST[:PORT]/DATABASE[?sslmode=disable, prefer, require or verify-full]; empty: SQLite in data_dir",
+        secret: true,
+        reloaded: false,
+    },
+    Key {
         path: "storage.redis_url",
         default: "",
         help: "Redis by which the processes of one server tell each other what is true only now: redis:// or, over TLS, rediss://[USER:PASSWORD@]HOST[:PORT]; empty: there is but one process",
@@ -256,13 +263,6 @@ pub(super) const KEYS: &[Key] = &[
         path: "accounts.invite_code",
         default: "",
         help: "Code for registration; empty: made at the first start",
-        secret: true,
-        reloaded: false,
-    },
-    Key {
-        path: "storage.database_url",
-        default: "",
-        help: "PostgreSQL that several nodes share: postgres://USER:PASSWORD@HOST[:PORT]/DATABASE[?sslmode=disable, prefer, require or verify-full]; empty: SQLite in data_dir",
         secret: true,
         reloaded: false,
     },

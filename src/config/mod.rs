@@ -14,6 +14,7 @@ mod layers;
 mod limits;
 mod oidc;
 mod proxy;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -26,7 +27,6 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use ipnet::IpNet;
-use moznods_storage::PostgresUrl;
 
 pub use alternate::Alternate;
 pub use audit::Audit;
@@ -36,6 +36,7 @@ pub use files::{Files, TypePattern};
 pub use layers::{Flags, Setting, Settings};
 pub use limits::{BanRules, Limits, Rates};
 pub use oidc::{Oidc, is_provider_url};
+pub use storage::Storage;
 pub use tls::{Acme, CertificateFiles, CertificateSource, Challenge, Https, TurnTls};
 
 /// A setting that cannot be used: one line that says which, what it was, and what would be right.
@@ -293,15 +294,6 @@ impl Registration {
             Registration::Closed => "closed",
         }
     }
-}
-
-/// Where is kept what all processes of a server share.
-#[derive(Debug, Clone)]
-pub struct Storage {
-    /// `None`: there is but one process.
-    pub redis_url: Option<Secret>,
-    /// `None`: SQLite in `data_dir`.
-    pub database: Option<PostgresUrl>,
 }
 
 /// What is kept for clients that were away.

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::postgres::postgres::Postgres;
+use crate::postgres::server::Postgres;
 use crate::support::{PASSWORD, Server, Socket, User, answer, eventually, free_port};
 use redis::Redis;
 
@@ -209,7 +209,7 @@ async fn people_at_different_nodes_chat_and_call() {
         other.send(of(kind, room)).await;
     }
     let out = of_bob.next_of("error").await;
-    assert_eq!(out["data"]["code"], "call_taken_over", "{out}");
+    assert_eq!(out["code"], "call_taken_over", "{out}");
     of_ann.next_of("user_left").await;
     of_ann.next_of("user_joined").await;
     pass_offer(&mut of_ann, bob.id, room, &mut other).await;
