@@ -11,13 +11,19 @@ use crate::report::{Bound, CaseResult, Rounds};
 use crate::servers::{self, BenchError};
 
 const MOST: usize = 3;
+/// One at a time: of several who write at once a node alone tells each socket by one write, as their messages are committed
+/// together, and with other nodes' in between it does so less.
+const SENDERS: usize = 1;
 
 pub fn run(settings: &Settings) -> Result<CaseResult, BenchError> {
     // On the core of the load.
     let postgres = Postgres::start(servers::free_port(servers::FIRST_PORT)?);
     let redis = Redis::start(servers::free_port(servers::FIRST_PORT)?);
     let alone = vec![Chat::start(&settings.binary, &["--turn-enabled=false"])?];
-    let mut subjects = vec![(Rounds::of("one node, nothing shared"), room::over(alone)?.0)];
+    let mut subjects = vec![(
+        Rounds::of("one node, nothing shared"),
+        room::over(alone, SENDERS)?.0,
+    )];
     for count in 1..=MOST {
         let database = format!("--storage-database-url={}", postgres.database());
         let bus = format!("--storage-redis-url={}", redis.url());
@@ -27,7 +33,7 @@ pub fn run(settings: &Settings) -> Result<CaseResult, BenchError> {
             1 => "one node".to_owned(),
             count => format!("{count} nodes"),
         };
-        subjects.push((Rounds::of(name), room::over(nodes)?.0));
+        subjects.push((Rounds::of(name), room::over(nodes, SENDERS)?.0));
     }
     for round in 0..settings.rounds {
         for turn in 0..subjects.len() {

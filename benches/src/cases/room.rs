@@ -24,7 +24,8 @@ pub(super) struct Room {
     /// Its nodes.
     processes: Vec<Process>,
     fleet: Fleet,
-    sent: [u64; SENDERS],
+    /// By who writes: how many messages.
+    sent: Vec<u64>,
     /// What a sender writes.
     write: Box<dyn Fn(usize, u64) -> String>,
 }
@@ -86,10 +87,11 @@ impl Room {
         let end = Instant::now() + time;
         let mut arrived = 0;
         let mut back = Vec::new();
+        let senders = sent.len();
         while Instant::now() < end {
             fleet.receive(Duration::from_millis(10), |client, text| {
                 arrived += 1;
-                if client < SENDERS {
+                if client < senders {
                     let own = format!("s{client}-{:08}", sent[client]);
                     if text.windows(own.len()).any(|part| part == own.as_bytes()) {
                         back.push(client);
@@ -107,14 +109,12 @@ impl Room {
 
 /// Ours, and the length of one frame that comes from it.
 fn ours(settings: &Settings) -> Result<(Room, usize), BenchError> {
-    over(vec![Chat::start(
-        &settings.binary,
-        &["--turn-enabled=false"],
-    )?])
+    let nodes = vec![Chat::start(&settings.binary, &["--turn-enabled=false"])?];
+    over(nodes, SENDERS)
 }
 
 /// Over nodes of one server, of which each has as many sockets as any other.
-pub(super) fn over(nodes: Vec<Chat>) -> Result<(Room, usize), BenchError> {
+pub(super) fn over(nodes: Vec<Chat>, senders: usize) -> Result<(Room, usize), BenchError> {
     let Some(first) = nodes.first() else {
         return Err(io::Error::from(io::ErrorKind::NotFound).into());
     };
@@ -136,7 +136,7 @@ pub(super) fn over(nodes: Vec<Chat>) -> Result<(Room, usize), BenchError> {
     let ours = Room {
         processes: nodes.into_iter().map(|node| node.process).collect(),
         fleet,
-        sent: [0; SENDERS],
+        sent: vec![0; senders],
         write: Box::new(frame),
     };
     Ok((ours, length))
@@ -171,7 +171,7 @@ fn floor(length: usize) -> Result<Room, BenchError> {
     Ok(Room {
         processes: vec![process],
         fleet,
-        sent: [0; SENDERS],
+        sent: vec![0; SENDERS],
         write: Box::new(write),
     })
 }
