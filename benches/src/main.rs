@@ -8,8 +8,7 @@ mod forward;
 mod plot;
 #[path = "../../storage/tests/support/postgres.rs"]
 mod postgres;
-#[allow(dead_code)] // Tests do more with it.
-#[path = "../../tests/support/redis.rs"]
+#[path = "../../signaling/tests/support/redis.rs"]
 mod redis;
 mod report;
 mod servers;

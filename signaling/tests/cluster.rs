@@ -390,7 +390,7 @@ fn without_redis_each_node_goes_on_and_afterwards_all_agree() {
     std::thread::sleep(Duration::from_secs(7));
     assert_eq!(nodes[2].shows(), "[1! 2!]", "nobody is taken for dead");
     let eve = nodes[1].caller(5);
-    redis.run();
+    redis.start_again();
     all_show(&nodes, "[1! 3! 4! 5?]");
     assert!(ann.all().contains(&"-2".to_owned()));
     know_each_other(&nodes);
@@ -458,7 +458,7 @@ fn agree(seed: u64) {
             }
             90 => {
                 redis.kill();
-                redis.run();
+                redis.start_again();
             }
             93..97 => forget(&redis),
             91 => {

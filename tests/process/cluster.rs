@@ -12,11 +12,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::postgres::server::Postgres;
+use crate::redis::Redis;
 use crate::support::{PASSWORD, Server, Socket, User, answer, eventually, free_port};
-use redis::Redis;
-
-#[path = "../../signaling/tests/support/redis.rs"]
-mod redis;
 
 /// Longer than anything waits, and than a node would need to be taken for dead.
 const OUTAGE: Duration = Duration::from_secs(20);
@@ -375,7 +372,7 @@ async fn redis_and_postgresql_may_be_gone_for_a_while() {
     let state = format!("/api/rooms/{room}/call-state/");
     let (_, seen) = at(three, &bob).get(&state).await;
     assert_eq!(seen["participants"].as_array().unwrap().len(), 2, "{seen}");
-    redis.run();
+    redis.start_again();
     for node in nodes.iter() {
         eventually("it is back", async || {
             figure(node, "moznods_bus_connected").await == Some(1.0)

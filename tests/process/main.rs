@@ -55,7 +55,7 @@ mod push;
 mod push_mentions;
 mod push_service;
 mod random;
-#[path = "../support/redis.rs"]
+#[path = "../../signaling/tests/support/redis.rs"]
 mod redis;
 mod refusals;
 mod relay;

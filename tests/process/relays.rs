@@ -2,8 +2,6 @@
 //! clients of both.
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,6 +11,7 @@ use tempfile::TempDir;
 use webrtc_util::Conn;
 
 use crate::postgres::server::Postgres;
+use crate::redis::Redis;
 use crate::relay::{Credential, Relay, assert_no_loss, credential, rest_password};
 use crate::relay_admin::{admin, printed};
 use crate::support::{SOON, Server, User, answer, eventually, free_port, moznods, text};
@@ -30,7 +29,7 @@ impl Shared {
         Shared {
             database: postgres.database(),
             _postgres: postgres,
-            redis: Redis::start(),
+            redis: Redis::start(free_port()),
         }
     }
 
@@ -40,9 +39,10 @@ impl Shared {
         let port = free_port();
         // In a file, so that commands find them as well.
         let settings = format!(
-            "[storage]\ndatabase_url = \"{}\"\nredis_url = \"redis://127.0.0.1:{}\"\n\
+            "[storage]\ndatabase_url = \"{}\"\nredis_url = \"{}\"\n\
              [turn]\nlisten = \"127.0.0.1:{port}\"\nexternal_ip = \"127.0.0.1\"\nallow_peers = \"127.0.0.0/8\"\n",
-            self.database, self.redis.port,
+            self.database,
+            self.redis.url(),
         );
         std::fs::write(directory.path().join("moznods.toml"), settings).unwrap();
         let server = Server::start_as(command, directory, arguments, &[]);
@@ -51,42 +51,6 @@ impl Shared {
 
     fn relay(&self, arguments: &[&str]) -> Relay {
         self.node("relay", arguments)
-    }
-}
-
-/// One of Debian's package, which keeps nothing and ends with the test.
-struct Redis {
-    port: u16,
-    process: Child,
-}
-
-impl Redis {
-    fn start() -> Self {
-        Self::at(free_port())
-    }
-
-    fn at(port: u16) -> Self {
-        // Ends with the thread that starts it.
-        let process = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "redis-server"])
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server; scripts/setup test installs it");
-        let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(started.elapsed() < SOON, "no Redis");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Redis { port, process }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -383,8 +347,7 @@ async fn while_redis_is_gone_the_relays_known_last_are_told_of() {
     let (mut one, two) = (shared.relay(&[]), shared.relay(&[]));
     let ann = chat.server.user("ann").await;
     are_offered(&ann, &[&one, &two]).await;
-    shared.redis.process.kill().unwrap();
-    shared.redis.process.wait().unwrap();
+    shared.redis.kill();
     eventually("the server knows", || async {
         chat.metric("moznods_bus_connected").await == 0.0
     })
@@ -399,7 +362,7 @@ async fn while_redis_is_gone_the_relays_known_last_are_told_of() {
     assert_no_loss(&two.uclient(&credential, &["-y", "-c"]));
     one.server.signal("KILL");
     one.server.ended().await;
-    shared.redis = Redis::at(shared.redis.port);
+    shared.redis.start_again();
     are_offered(&ann, &[&two]).await;
 }
 
