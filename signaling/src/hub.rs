@@ -445,10 +445,13 @@ impl Hub {
             Message::Event(event) => self.act(event),
             Message::ToConnection {
                 node,
+                room,
                 connection,
                 frame,
             } => {
-                if node == self.node() {
+                // It may have left, or lost its right, since this was said.
+                let calls = lock(&self.calls);
+                if node == self.node() && calls.presence(room, connection) != CallPresence::Out {
                     self.act(Event::ToConnection { connection, frame });
                 }
             }
@@ -616,6 +619,7 @@ impl Hub {
             let frame = frame.into();
             self.bus.publish(Message::ToConnection {
                 node,
+                room,
                 connection,
                 frame,
             });

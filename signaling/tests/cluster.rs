@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use moznods_signaling::bus::{Bus, RedisBus};
+use moznods_signaling::bus::{Bus, Message, RedisBus};
 use moznods_signaling::{
     CallFrames, CallState, Connection, Form, Frame, Hub, Identity, MemberState, News, NodeId,
     RoomId, Scope, SignalError, UserId,
@@ -401,6 +401,60 @@ fn without_redis_each_node_goes_on_and_afterwards_all_agree() {
     std::thread::sleep(Duration::from_millis(1500));
     ann.all();
     std::thread::sleep(Duration::from_millis(1500));
+    assert!(ann.all().is_empty());
+}
+
+#[test]
+fn what_others_have_added_to_the_stream_is_passed_over() {
+    let redis = Redis::start(free_port());
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let nodes = Node::several(&redis, 2);
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    let mut add = |fields: &[&str]| {
+        let mut adding = redis::cmd("XADD");
+        adding.arg(&keys[0]).arg("*").arg(fields);
+        adding.exec(&mut connection).unwrap();
+    };
+    add(&["a", "1", "b", "2"]);
+    add(&["a", "1"]);
+    add(&["b", "nonsense"]);
+    let ann = nodes[0].caller(1);
+    all_show(&nodes, "[1?]");
+    // As well where it is the last that a node finds.
+    drop(nodes);
+    add(&["a", "1", "b", "2"]);
+    drop(ann);
+    Node::several(&redis, 2);
+}
+
+#[test]
+fn who_has_left_the_call_is_signalled_no_more() {
+    let redis = Redis::start(free_port());
+    let nodes = Node::several(&redis, 1);
+    let runtime = nodes[0].runtime.as_ref().unwrap();
+    let entered = runtime.enter();
+    let late = RedisBus::new(&redis.url(), "test", 9).unwrap();
+    late.attach(Box::new(|_| {}));
+    drop(entered);
+    until("it is known", || nodes[0].others() == 1);
+    let mut ann = nodes[0].caller(1);
+    let offer = |text: &str| {
+        let frame = plain(ROOM, text.to_owned()).into();
+        late.publish(Message::ToConnection {
+            node: 1,
+            room: ROOM,
+            connection: 1,
+            frame,
+        });
+    };
+    offer("offer");
+    ann.up_to("offer");
+    ann.connection.leave_call(ROOM);
+    ann.all();
+    offer("late");
+    late.publish(Message::News(bytes::Bytes::from_static(b"said")));
+    until("it was heard", || !nodes[0].news.lock().unwrap().is_empty());
     assert!(ann.all().is_empty());
 }
 

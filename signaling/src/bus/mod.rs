@@ -54,9 +54,10 @@ pub enum Event {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Message {
     Event(Event),
-    /// To a connection of that node alone.
+    /// To a connection of that node alone, if it is in the call of the room.
     ToConnection {
         node: NodeId,
+        room: RoomId,
         connection: ConnectionId,
         frame: Arc<Frame>,
     },

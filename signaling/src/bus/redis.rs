@@ -5,7 +5,7 @@
 //! each second, by which others know that it lives. Time is counted by one's own that come back: while Redis is away none
 //! do, and nobody is taken for dead.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,14 +22,16 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 use super::{Bus, Heard, Listener, Message, NodeId};
 
 /// Of what is added. It stands in the key of the stream, so that nodes of different ones do not read each other.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const BEAT: Duration = Duration::from_secs(1);
 /// A node of which nothing was heard for so many of one's own beats is dead.
 const BEATS_UNTIL_DEAD: u32 = 4;
-/// Entries that Redis keeps, for nodes that could not read for a moment.
-const KEPT: u32 = 20_000;
+/// Entries that Redis keeps, for nodes that could not read for a moment; most are of [`BATCH`] bytes at most.
+const KEPT: u32 = 2000;
 /// Seconds after which Redis forgets the stream of a server that is no more.
 const FORGOTTEN: u32 = 3600;
+/// What the one field of an entry is called.
+const FIELD: &[u8] = b"b";
 /// Bytes that may wait to be added; beyond that all of them are dropped.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// While Redis is away for longer than that, nothing waits.
@@ -39,7 +41,7 @@ const BATCH: usize = 64 * 1024;
 /// Between two that are added: many messages cost little more than one.
 const SPACING: Duration = Duration::from_millis(2);
 /// Entries that are read at once.
-const PART: u32 = 256;
+const PART: u32 = 64;
 /// Milliseconds that Redis waits for one to read.
 const BLOCK: u32 = 1000;
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
@@ -94,6 +96,8 @@ struct Shared {
 struct Queue {
     waiting: VecDeque<Bytes>,
     bytes: usize,
+    /// Nodes that are to say all that holds. They are never dropped: nobody would ask again.
+    asks: BTreeSet<NodeId>,
     /// Something was dropped.
     has_lost: bool,
     /// Somebody wants to know all.
@@ -285,6 +289,18 @@ impl Shared {
         }
     }
 
+    /// Has that node say all that holds, as something of it was missed.
+    fn ask(&self, node: NodeId) {
+        lock(&self.queue).asks.insert(node);
+        self.has_waiting.notify_one();
+    }
+
+    /// This node is to say all that holds.
+    fn asked(&self) {
+        lock(&self.queue).asked = true;
+        self.has_waiting.notify_one();
+    }
+
     /// One that waits longer after each failure.
     async fn connect(&self, retry: &mut Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
@@ -411,7 +427,11 @@ impl Writer {
             true => 2,
             false => 1,
         };
-        let mut said = Vec::new();
+        let asks = std::mem::take(&mut queue.asks).into_iter().map(Said::Ask);
+        let mut said: Vec<Bytes> = asks
+            .filter_map(|ask| postcard::to_stdvec(&ask).ok())
+            .map(Bytes::from)
+            .collect();
         let mut bytes = 0;
         while let Some(next) = queue.waiting.front()
             && (bytes == 0 || bytes + next.len() <= BATCH)
@@ -444,18 +464,16 @@ impl Writer {
         let Ok(written) = postcard::to_stdvec(batch) else {
             return Ok(());
         };
-        let mut adding = redis::pipe();
-        adding
-            .cmd("XADD")
-            .arg(key)
-            .arg("MAXLEN")
-            .arg("~")
-            .arg(KEPT)
-            .arg("*")
-            .arg("b")
-            .arg(written);
-        adding.cmd("EXPIRE").arg(key).arg(FORGOTTEN).ignore();
-        let (added,): (String,) = adding.query_async(connection).await?;
+        let mut adding = redis::cmd("XADD");
+        adding.arg(key).arg("MAXLEN").arg("~").arg(KEPT);
+        adding.arg("*").arg(FIELD).arg(written);
+        let added: String = adding.query_async(connection).await?;
+        // Not where nothing was added: a Redis that is full gets rid of the stream in the end.
+        if batch.is_beat {
+            let mut expiring = redis::cmd("EXPIRE");
+            expiring.arg(key).arg(FORGOTTEN);
+            expiring.exec_async(connection).await?;
+        }
         let said = u64::try_from(batch.said.len()).unwrap_or(u64::MAX);
         self.shared.figures.published.fetch_add(said, Relaxed);
         let added = Id::parse(&added).unwrap_or_default();
@@ -482,7 +500,8 @@ struct Node {
     missed: u32,
 }
 
-type Entry = (String, (Vec<u8>, Vec<u8>));
+/// Its fields and what they say, in turn; others may have added what they like.
+type Entry = (String, Vec<Vec<u8>>);
 
 impl Reader {
     async fn run(mut self) {
@@ -543,11 +562,17 @@ impl Reader {
             .arg(after.to_string())
             .query_async(connection)
             .await?;
-        for (id, (_, batch)) in read.into_iter().flatten().flat_map(|(_, entries)| entries) {
+        for (id, fields) in read.into_iter().flatten().flat_map(|(_, entries)| entries) {
             if let Some(id) = Id::parse(&id) {
                 lock(&self.shared.place).last = id;
             }
-            match postcard::from_bytes(&batch) {
+            let [field, batch] = fields.as_slice() else {
+                continue;
+            };
+            if field != FIELD {
+                continue;
+            }
+            match postcard::from_bytes(batch) {
                 Ok(batch) => self.take_in(batch),
                 Err(error) => tracing::debug!(%error, "what stands in Redis cannot be read"),
             }
@@ -582,7 +607,9 @@ impl Reader {
         };
         self.count_others();
         if has_missed {
-            self.shared.say(&Said::Ask(batch.from));
+            self.shared.ask(batch.from);
+            // What was missed may have been a question.
+            self.shared.asked();
         }
         for said in batch.said {
             match postcard::from_bytes(&said) {
@@ -591,10 +618,7 @@ impl Reader {
                     let from = batch.from;
                     (self.listener)(Heard::Said { from, message });
                 }
-                Ok(Said::Ask(node)) if node == self.shared.node => {
-                    lock(&self.shared.queue).asked = true;
-                    self.shared.has_waiting.notify_one();
-                }
+                Ok(Said::Ask(node)) if node == self.shared.node => self.shared.asked(),
                 Ok(Said::Ask(_)) => {}
                 Ok(Said::Farewell) => self.lose(batch.from),
                 Err(error) => tracing::debug!(%error, "what another node says cannot be read"),
@@ -639,6 +663,51 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_while_redis_is_away_is_asked_in_the_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let bus = RedisBus::new("redis://127.0.0.1:1", "test", 1).unwrap();
+            let was_asked = Arc::<AtomicUsize>::default();
+            let heard = Arc::clone(&was_asked);
+            let listener: Arc<Listener> = Arc::new(Box::new(move |heard_now| {
+                if matches!(heard_now, Heard::Asked) {
+                    heard.fetch_add(1, Relaxed);
+                }
+            }));
+            let mut reader = Reader {
+                shared: Arc::clone(&bus.shared),
+                listener: Arc::clone(&listener),
+                nodes: HashMap::new(),
+                own: 0,
+            };
+            let mut writer = Writer {
+                shared: Arc::clone(&bus.shared),
+                listener,
+                number: 0,
+                beats: beats(),
+            };
+            let long = Instant::now().checked_sub(2 * WORTH_WAITING);
+            lock(&bus.shared.queue).away_since = Some(long.unwrap());
+            reader.take_in(Batch {
+                from: 9,
+                number: 5,
+                is_beat: true,
+                said: Vec::new(),
+            });
+            bus.publish(Message::News(Bytes::from_static(b"dropped")));
+            let batch = writer.next().await;
+            let said = batch.said.iter().map(|said| postcard::from_bytes(said));
+            let said: Vec<Said> = said.collect::<Result<_, _>>().unwrap();
+            assert!(matches!(said[..], [Said::Ask(9)]));
+            assert_eq!(batch.number, 2, "others find out that something is lost");
+            // The other one may have asked as well.
+            assert_eq!(was_asked.load(Relaxed), 1);
+            assert!(writer.next().await.said.is_empty(), "once");
+        });
+    }
 
     #[test]
     fn ids_are_in_order_and_each_has_one_before() {
