@@ -134,7 +134,7 @@ fn files(config: &Config) -> Files {
 }
 
 /// Where files are that are not beside the database.
-fn place(config: &Config) -> Option<String> {
+pub fn place(config: &Config) -> Option<String> {
     let bucket = config.files.bucket.as_ref()?;
     Some(format!("s3://{}/{}", bucket.name, bucket.prefix))
 }

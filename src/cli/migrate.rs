@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use moznods_storage::backup::{BACKUP, WorkDirectory};
 use moznods_storage::{
     BlobCopy, BlobHash, DatabaseBlobs, DirectoryLock, MigrateError, Migration, Missing,
     PostgresUrl, SharedBlobs, SqlStore, StorageError, Store, TableCopy, TableProof, copy_blobs,
@@ -11,8 +12,11 @@ use moznods_storage::{
 };
 use serde_json::{Value, json};
 
+use super::data::place;
 use super::{Failure, Outcome, say};
+use crate::app;
 use crate::config::Config;
+use crate::outbound::Outbound;
 
 #[derive(Args)]
 pub struct Migrate {
@@ -60,13 +64,22 @@ impl Migrate {
             let path = directory.join("moznods.db");
             return Err(StorageError::NoDatabase { path }.into());
         }
-        // Of an older version it is brought up to date, for which it takes the lock itself.
-        let source = SqlStore::open(&directory, Missing::Refuse)?;
         // While this is held nobody writes.
         let lock = match DirectoryLock::take(&directory) {
             Ok(lock) => Some(lock),
             Err(StorageError::Locked { .. }) => None,
             Err(error) => return Err(error.into()),
+        };
+        // Beside a server it is as it was at one moment, as rows refer to each other.
+        let (_snapshot, source) = match &lock {
+            // Of an older version it is brought up to date.
+            Some(lock) => (None, SqlStore::open_to_serve(lock)?),
+            None => {
+                let snapshot = WorkDirectory::make(&directory, BACKUP)?;
+                SqlStore::copy(&directory, snapshot.path())?;
+                let source = SqlStore::open(snapshot.path(), Missing::Refuse)?;
+                (Some(snapshot), source)
+            }
         };
         let target = Arc::new(SqlStore::connect(&url, Missing::Create)?);
         let migration = Migration::begin(&source, &target).await?;
@@ -74,33 +87,45 @@ impl Migrate {
             .copy(|copy| self.tell(|| told_of_copy(copy)))
             .await?;
         let named = migration.blobs().await?;
-        let shared = DatabaseBlobs::new(Arc::clone(&target) as Arc<dyn Store>);
-        let files = match &config.files.bucket {
-            // Where they are for both.
-            Some(_) => None,
-            None => Some(copy_blobs(&directory, &shared, &named).await?),
+        let shared: Box<dyn SharedBlobs> = match app::bucket(config, &Arc::<Outbound>::default())? {
+            Some(bucket) => Box::new(bucket),
+            None => Box::new(DatabaseBlobs::new(Arc::clone(&target) as Arc<dyn Store>)),
         };
-        if let Some(files) = &files {
-            self.tell(|| told_of_files(files));
-        }
+        let files = copy_blobs(&directory, shared.as_ref(), &named).await?;
+        self.tell(|| told_of_files(&files));
+        // Beside a server some may have been removed since.
+        let lost = match &lock {
+            Some(_) => all_there(&files).err(),
+            None => None,
+        };
+        let finished = lock.is_some() && lost.is_none();
         let mut proofs = Vec::new();
-        if lock.is_some() {
+        if finished {
             proofs = migration
                 .verify(|proof| self.tell(|| told_of_proof(proof)))
                 .await?;
-            if files.is_some() {
-                prove_files(&directory, &shared, &named).await?;
-            }
+            prove_files(&directory, shared.as_ref(), &named).await?;
             migration.finish().await?;
         }
-        let finished = lock.is_some();
         if self.json {
-            return say(report(&copies, &proofs, files.as_ref(), finished));
+            say(report(&copies, &proofs, &files, finished))?;
+        }
+        if let Some(lost) = lost {
+            return Err(lost.into());
+        }
+        if self.json {
+            return Ok(());
         }
         match finished {
-            true => say(format_args!(
-                "All of it is in {url}, and the same. From now on serve with storage.database_url."
-            )),
+            true => {
+                let files = match place(config) {
+                    Some(place) => format!(" and its files in {place}"),
+                    None => String::new(),
+                };
+                say(format_args!(
+                    "All of it is in {url}{files}, and the same. From now on serve with storage.database_url."
+                ))
+            }
             false => say(format_args!(
                 "A server is running on {}: stop it, and run this once more for what has changed since.",
                 directory.display()
@@ -116,10 +141,20 @@ impl Migrate {
     }
 }
 
+fn all_there(files: &BlobCopy) -> Result<(), MigrateError> {
+    match files.missing.first() {
+        None => Ok(()),
+        Some(first) => Err(MigrateError::FilesMissing {
+            count: files.missing.len(),
+            first: first.clone(),
+        }),
+    }
+}
+
 /// What is other bytes in the target is copied once more.
 async fn prove_files(
     directory: &Path,
-    shared: &DatabaseBlobs,
+    shared: &dyn SharedBlobs,
     named: &[(BlobHash, bool)],
 ) -> Outcome {
     let wrong = prove_blobs(directory, shared, named).await?;
@@ -129,7 +164,7 @@ async fn prove_files(
     for hash in wrong {
         shared.remove(hash).await?;
     }
-    copy_blobs(directory, shared, named).await?;
+    all_there(&copy_blobs(directory, shared, named).await?)?;
     match prove_blobs(directory, shared, named).await?.first() {
         None => Ok(()),
         Some(hash) => Err(MigrateError::Files(*hash).into()),
@@ -171,12 +206,7 @@ fn told_of_files(files: &BlobCopy) -> String {
     format!("files: {copied} copied ({bytes} bytes), {known} there already{missing}")
 }
 
-fn report(
-    copies: &[TableCopy],
-    proofs: &[TableProof],
-    files: Option<&BlobCopy>,
-    finished: bool,
-) -> Value {
+fn report(copies: &[TableCopy], proofs: &[TableProof], files: &BlobCopy, finished: bool) -> Value {
     let table = |copy: &TableCopy| {
         let proof = proofs.iter().find(|proof| proof.name == copy.name);
         json!({
@@ -191,11 +221,11 @@ fn report(
     json!({
         "finished": finished,
         "tables": copies.iter().map(table).collect::<Vec<_>>(),
-        "files": files.map(|files| json!({
+        "files": {
             "copied": files.copied,
             "bytes": files.bytes,
             "known": files.known,
             "missing": files.missing,
-        })),
+        },
     })
 }

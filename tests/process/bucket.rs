@@ -96,7 +96,7 @@ impl Bucket {
         ]
     }
 
-    fn ask(&self, question: Value) -> Value {
+    pub fn ask(&self, question: Value) -> Value {
         let mut owner = self.owner.lock().unwrap();
         writeln!(owner.questions, "{question}").unwrap();
         let mut said = owner.line();

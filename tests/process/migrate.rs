@@ -4,9 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Output, Stdio};
 
 use image::ImageFormat;
+use moznods_storage::{MigrateError, Migration, Missing, SqlStore};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::bucket::Bucket;
 use crate::files::{form, picture};
 use crate::postgres::server::Postgres;
 use crate::support::{Server, User, answer, eventually, free_port, moznods, text};
@@ -178,6 +180,107 @@ async fn a_server_goes_on_from_postgresql_as_it_was() {
             .is_some_and(|hits| hits.len() == 1)
     })
     .await;
+}
+
+/// A `moznods migrate` that goes on after a later one has begun, or is done, would put back what was before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_run_alone_changes_the_target() {
+    let postgres = Postgres::start(free_port());
+    let url = postgres.database();
+    let server = Server::start(&[]);
+    let (ann, bob) = (server.user("ann").await.id, server.user("bob").await.id);
+    let directory = server.stop().await;
+    let data = directory.path().join("data");
+    let source = SqlStore::open(&data, Missing::Refuse).unwrap();
+    let target = SqlStore::connect(&url.parse().unwrap(), Missing::Create).unwrap();
+
+    let first = Migration::begin(&source, &target).await.unwrap();
+    let last = Migration::begin(&source, &target).await.unwrap();
+    let overtaken = first.copy(|_| ()).await;
+    assert!(
+        matches!(overtaken, Err(MigrateError::Overtaken)),
+        "{overtaken:?}"
+    );
+    assert!(matches!(first.finish().await, Err(MigrateError::Overtaken)));
+    assert_eq!(postgres.sql("chat0", "SELECT count(*) FROM users"), "0");
+    last.copy(|_| ()).await.unwrap();
+
+    // Each has the other's name now, and a file was copied that is gone.
+    let sql = rusqlite::Connection::open(data.join("moznods.db")).unwrap();
+    for (user, name) in [(ann, "none"), (bob, "ann"), (ann, "bob")] {
+        let rename = "UPDATE users SET username = ?1, username_key = ?1 WHERE id = ?2";
+        sql.execute(rename, (name, user)).unwrap();
+    }
+    postgres.sql(
+        "chat0",
+        "INSERT INTO blob_chunks (hash, variant, number, bytes) VALUES (decode(repeat('ab', 32), 'hex'), 0, 0, 'x')",
+    );
+    last.copy(|_| ()).await.unwrap();
+    last.verify(|_| ()).await.unwrap();
+    last.finish().await.unwrap();
+    let loose = "SELECT encode(hash, 'hex') FROM loose_blobs";
+    assert_eq!(postgres.sql("chat0", loose), "ab".repeat(32));
+
+    postgres.sql("chat0", "UPDATE users SET display_name = 'since'");
+    let late = last.copy(|_| ()).await;
+    assert!(matches!(late, Err(MigrateError::Finished)), "{late:?}");
+    let since = "SELECT count(*) FROM users WHERE display_name = 'since'";
+    assert_eq!(postgres.sql("chat0", since), "2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_in_the_bucket_or_it_is_not_done() {
+    let postgres = Postgres::start(free_port());
+    let to = format!("--to={}", postgres.database());
+    let bucket = Bucket::open().await;
+    let own = bucket.arguments();
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let server = Server::start(&own);
+    let ann = server.user("ann").await;
+    for text in ["one", "another"] {
+        upload(&ann, "a.txt", "text/plain", text.into()).await;
+    }
+    let names = bucket.names();
+    let directory = server.stop().await;
+    let path = directory.path().join("data/files").join(&names[0]);
+    bucket.ask(json!({"remove": format!("chat/files/{}", names[0])}));
+    let run = || {
+        moznods(directory.path())
+            .args(["migrate", "--from=sqlite:data", &to])
+            .args(&own)
+            .output()
+            .unwrap()
+    };
+    let lost = run();
+    let (out, error) = (text(&lost.stdout), text(&lost.stderr));
+    assert_eq!(lost.status.code(), Some(1), "{out}{error}");
+    assert!(error.contains(": 1, the first is data/files/"), "{error}");
+    assert!(!out.contains("the same"), "{out}");
+
+    // It is beside the database, from before there was a bucket.
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let hash = |bytes: &[u8]| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+        digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let bytes = match hash(b"one") == names[0].replace('/', "") {
+        true => "one",
+        false => "another",
+    };
+    std::fs::write(&path, bytes).unwrap();
+    let whole = run();
+    let out = text(&whole.stdout);
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    assert!(out.contains("1 copied"), "{out}");
+    assert!(
+        out.contains("in s3://attachments/chat/files/, and the same"),
+        "{out}"
+    );
+    assert_eq!(bucket.names(), names);
 }
 
 #[test]

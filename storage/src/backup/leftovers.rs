@@ -16,13 +16,15 @@ pub(super) const RESTORE: &str = ".moznods-restore-";
 const TRIES: usize = 5;
 
 /// A directory of our own, which goes with the value.
-pub(super) struct WorkDirectory {
+#[derive(Debug)]
+pub struct WorkDirectory {
     directory: TempDir,
     _lock: File,
 }
 
 impl WorkDirectory {
-    pub(super) fn make(parent: &Path, prefix: &str) -> Result<Self, BackupError> {
+    /// In `parent`, with a name that begins so. Blocks on the disk.
+    pub fn make(parent: &Path, prefix: &str) -> Result<Self, BackupError> {
         let make = || {
             let directory = Builder::new().prefix(prefix).tempdir_in(parent)?;
             let lock = File::open(directory.path())?;
@@ -35,7 +37,7 @@ impl WorkDirectory {
         retried(make).map_err(at(parent))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 }

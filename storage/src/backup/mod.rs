@@ -9,7 +9,7 @@ mod unpack;
 use std::path::{Path, PathBuf};
 
 pub use check::{Fault, check, check_shared, glance};
-pub use leftovers::{BACKUP, EXPORT, remove_leftovers, unfinished_file};
+pub use leftovers::{BACKUP, EXPORT, WorkDirectory, remove_leftovers, unfinished_file};
 pub use pack::{Packed, back_up};
 pub use unpack::{Restored, restore};
 

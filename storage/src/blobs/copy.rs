@@ -18,7 +18,7 @@ pub struct BlobCopy {
     pub bytes: u64,
     /// Were there already.
     pub known: u64,
-    /// Are not in the source, and so not in the target.
+    /// Are neither in the source nor in the target.
     pub missing: Vec<PathBuf>,
 }
 
@@ -45,7 +45,11 @@ pub async fn copy_blobs(
         let file = match File::open(&path).await {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                copy.missing.push(path);
+                match to.size(hash, variant).await {
+                    Ok(_) => copy.known += 1,
+                    Err(BlobError::Missing) => copy.missing.push(path),
+                    Err(error) => return Err(error),
+                }
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -64,7 +68,7 @@ pub async fn copy_blobs(
     Ok(copy)
 }
 
-/// Those that are not in `to` what they are beside the database; what is not there either is none of them.
+/// Those that are not in `to` what they are beside the database; what is not there is none of them.
 pub async fn prove_blobs(
     data_dir: &Path,
     to: &dyn SharedBlobs,

@@ -4,6 +4,7 @@
 //! finds what has changed since. What the tables are is asked of the databases.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ring::digest::{Context, SHA256};
@@ -16,6 +17,8 @@ use crate::{BlobHash, FileStore, StorageError};
 const ROWS: usize = 500;
 /// Rows of one statement.
 const TOGETHER: usize = 25;
+/// Statements of one transaction, each of which is a round trip: an answer must come within seconds.
+const AT_ONCE: usize = 50;
 /// Names of bytes that are read at once.
 const BLOBS: i64 = 1000;
 
@@ -47,12 +50,19 @@ pub enum MigrateError {
         "the target has been filled already, and may have been served from since; expected an empty database"
     )]
     Finished,
+    #[error("another run of this has begun since, and goes on in place of this one")]
+    Overtaken,
     #[error("a server is running on the target; expected none until all is there")]
     Served,
     #[error("table {0}: it is not the same in both databases; expected two of this version")]
     Tables(String),
     #[error("file {0}: its bytes are not in the target what they are in the source")]
     Files(BlobHash),
+    #[error(
+        "files that are neither in the source nor in the target: {count}, the first is {}; expected all to be there, perhaps from a backup",
+        first.display()
+    )]
+    FilesMissing { count: usize, first: PathBuf },
     #[error("table {0}: what is in the target is not what is in the source")]
     Different(String),
 }
@@ -84,6 +94,8 @@ pub struct Migration<'a> {
     target: &'a SqlStore,
     /// Those that others refer to come first.
     tables: Vec<Arc<Table>>,
+    /// As the target knows it.
+    run: String,
 }
 
 #[derive(Debug)]
@@ -92,6 +104,8 @@ struct Table {
     columns: Vec<String>,
     /// Places of those of the primary key, in its order.
     key: Vec<usize>,
+    /// Places of those that no two rows may have alike, and that may be NULL.
+    unique: Vec<usize>,
     /// Rows are numbered by the database.
     numbered: bool,
 }
@@ -138,24 +152,27 @@ impl Params for Bound<'_> {
 }
 
 impl<'a> Migration<'a> {
-    /// `source` is of SQLite, `target` of PostgreSQL, and nobody serves from that. Notes there that it is to be filled from this
-    /// source; a node does not start on it until that is finished.
+    /// `source` is of SQLite and nobody changes it while this is used, `target` of PostgreSQL, and nobody serves from that. Notes
+    /// there that it is to be filled from this source; a node does not start on it until that is finished. Whoever has begun
+    /// before can change nothing from then on.
     pub async fn begin(source: &'a SqlStore, target: &'a SqlStore) -> Outcome<Self> {
         let of_source = source.read(sqlite_columns).await?;
         let of_target = target.read(|c| Ok(postgres_columns(c)?)).await?;
         let tables = tables(of_source, of_target)?;
         let references = target.read(|c| Ok(references(c)?)).await?;
         let tables = in_order(tables, &references);
-        let migration = Migration {
+        let mut migration = Migration {
             source,
             target,
             tables,
+            run: String::new(),
         };
-        migration.mark().await?;
+        migration.run = migration.mark().await?;
         Ok(migration)
     }
 
-    async fn mark(&self) -> Outcome<()> {
+    /// What the target knows this run by: the source, and what no other run has.
+    async fn mark(&self) -> Outcome<String> {
         let secret = "SELECT value FROM secrets WHERE name = 'link_secret'";
         let secret: Option<String> = self
             .source
@@ -164,6 +181,7 @@ impl<'a> Migration<'a> {
         let mut context = Context::new(&SHA256);
         context.update(secret.unwrap_or_default().as_bytes());
         let name = BlobHash::of(context).to_string();
+        let run = format!("{name} {}", uuid::Uuid::new_v4().simple());
         let tables = self.tables.clone();
         let marked = self.target.write(move |c| {
             let alone = format!(
@@ -182,10 +200,13 @@ impl<'a> Migration<'a> {
                 .optional()?;
             match found {
                 Some((_, true)) => return Ok(Err(MigrateError::Finished)),
-                Some((found, false)) if found != name => {
+                Some((found, false)) if !found.starts_with(&name) => {
                     return Ok(Err(MigrateError::AnotherSource));
                 }
-                Some(_) => return Ok(Ok(())),
+                Some(_) => {
+                    c.execute("UPDATE moznods_migration SET source = ?", params![run])?;
+                    return Ok(Ok(run));
+                }
                 None => {}
             }
             for table in &tables {
@@ -196,9 +217,9 @@ impl<'a> Migration<'a> {
             }
             c.execute(
                 "INSERT INTO moznods_migration (source, finished) VALUES (?, FALSE)",
-                params![name],
+                params![run],
             )?;
-            Ok(Ok(()))
+            Ok(Ok(run))
         });
         marked.await?
     }
@@ -219,7 +240,8 @@ impl<'a> Migration<'a> {
         Ok(copies)
     }
 
-    /// Rows of the target that the source has not.
+    /// Rows of the target that the source has not. Of others, what they have as no other may is given up where the source has
+    /// it otherwise: it may be another's there.
     async fn remove_surplus(&self, table: &Arc<Table>) -> Outcome<u64> {
         let (mut after, mut removed) = (None, 0);
         loop {
@@ -228,23 +250,44 @@ impl<'a> Migration<'a> {
                 return Ok(removed);
             };
             let kept = chunk(self.source, table, after, Some(last.clone())).await?;
-            let kept: BTreeSet<Cells> = kept.iter().map(|row| table.key_of(row)).collect();
-            let keys = rows.iter().map(|row| table.key_of(row));
-            let surplus: Vec<Cells> = keys.filter(|key| !kept.contains(key)).collect();
-            removed += surplus.len() as u64;
-            if !surplus.is_empty() {
-                self.quietly(table, move |c, table| {
-                    let sql = format!("DELETE FROM \"{}\" WHERE {}", table.name, table.is_key());
-                    for key in &surplus {
-                        c.prepare_cached(&sql)?
-                            .execute(Bound(key.iter().collect()))?;
-                    }
-                    Ok(())
-                })
-                .await?;
+            let kept: BTreeMap<Cells, Cells> = kept
+                .into_iter()
+                .map(|row| (table.key_of(&row), row))
+                .collect();
+            let (mut surplus, mut freed) = (Vec::new(), Vec::new());
+            for row in rows {
+                let key = table.key_of(&row);
+                match kept.get(&key) {
+                    None => surplus.push(key),
+                    Some(kept) if table.unique_of(kept) != table.unique_of(&row) => freed.push(key),
+                    Some(_) => {}
+                }
             }
+            removed += surplus.len() as u64;
+            let delete = format!("DELETE FROM \"{}\"", table.name);
+            self.each(table, delete, surplus).await?;
+            let unique = table.unique.iter().filter_map(|&at| table.columns.get(at));
+            let unique: Vec<String> = unique.map(|name| format!("\"{name}\" = NULL")).collect();
+            let free = format!("UPDATE \"{}\" SET {}", table.name, unique.join(", "));
+            self.each(table, free, freed).await?;
             after = Some(last);
         }
+    }
+
+    /// Does this to the rows of these keys.
+    async fn each(&self, table: &Arc<Table>, what: String, keys: Vec<Cells>) -> Outcome<()> {
+        for keys in keys.chunks(AT_ONCE).map(<[Cells]>::to_vec) {
+            let sql = format!("{what} WHERE {}", table.is_key());
+            let change = move |c: &Connection<'_>, _: &Table| {
+                for key in &keys {
+                    c.prepare_cached(&sql)?
+                        .execute(Bound(key.iter().collect()))?;
+                }
+                Ok(())
+            };
+            self.quietly(table, change).await?;
+        }
+        Ok(())
     }
 
     async fn copy_table(&self, table: &Arc<Table>) -> Outcome<TableCopy> {
@@ -273,8 +316,12 @@ impl<'a> Migration<'a> {
             }
             copy.added += new.len() as u64;
             copy.changed += changed.len() as u64;
-            if !new.is_empty() || !changed.is_empty() {
-                self.quietly(table, move |c, table| put(c, table, &new, &changed))
+            for rows in changed.chunks(AT_ONCE).map(<[Cells]>::to_vec) {
+                self.quietly(table, move |c, table| update(c, table, &rows))
+                    .await?;
+            }
+            if !new.is_empty() {
+                self.quietly(table, move |c, table| insert(c, table, &new))
                     .await?;
             }
             after = Some(last);
@@ -291,7 +338,7 @@ impl<'a> Migration<'a> {
         F: FnOnce(&Connection<'_>, &Table) -> Result<()> + Send + 'static,
     {
         let table = Arc::clone(table);
-        let changed = self.target.write_apart(move |c| {
+        let changed = self.fenced(move |c| {
             c.execute(
                 &format!("ALTER TABLE \"{}\" DISABLE TRIGGER USER", table.name),
                 (),
@@ -303,7 +350,31 @@ impl<'a> Migration<'a> {
             )?;
             Ok(())
         });
-        Ok(changed.await?)
+        changed.await
+    }
+
+    /// A change of the target, while this is the run that fills it.
+    async fn fenced<T, F>(&self, change: F) -> Outcome<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection<'_>) -> Result<T> + Send + 'static,
+    {
+        let run = self.run.clone();
+        let changed = self.target.write_apart(move |c| {
+            // Who writes is alone, and so it is until the commit.
+            let stands = "SELECT source, finished FROM moznods_migration";
+            let found = c
+                .query_row(stands, (), |row| {
+                    Ok((row.get::<String>(0)?, row.get::<bool>(1)?))
+                })
+                .optional()?;
+            match found {
+                Some((found, false)) if found == run => Ok(Ok(change(c)?)),
+                Some((_, true)) => Ok(Err(MigrateError::Finished)),
+                _ => Ok(Err(MigrateError::Overtaken)),
+            }
+        });
+        changed.await?
     }
 
     /// The next number that the target gives out is none that the source has given out.
@@ -324,10 +395,8 @@ impl<'a> Migration<'a> {
                 "SELECT setval(pg_get_serial_sequence('\"{}\"', 'id'), ?)",
                 table.name
             );
-            let set = self
-                .target
-                .write(move |c| Ok(c.query_row(&set, [last], |row| row.get::<i64>(0))?));
-            set.await?;
+            self.fenced(move |c| Ok(c.query_row(&set, [last], |row| row.get::<i64>(0))?))
+                .await?;
         }
         Ok(())
     }
@@ -348,11 +417,17 @@ impl<'a> Migration<'a> {
 
     /// All is there: a node may serve from it.
     pub async fn finish(&self) -> Outcome<()> {
+        // Bytes of files that the source has removed since they were copied.
+        let loose = "INSERT INTO loose_blobs (hash) SELECT b.hash FROM
+                (SELECT hash FROM stored_blobs UNION SELECT hash FROM blob_chunks) AS b
+            WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.hash = b.hash)
+                AND NOT EXISTS (SELECT 1 FROM users u WHERE u.avatar_hash = b.hash)
+            ON CONFLICT DO NOTHING";
+        self.fenced(move |c| Ok(c.execute(loose, ()).map(drop)?))
+            .await?;
         let finish = "UPDATE moznods_migration SET finished = TRUE";
-        let finished = self
-            .target
-            .write(move |c| Ok(c.execute(finish, ()).map(drop)?));
-        Ok(finished.await?)
+        self.fenced(move |c| Ok(c.execute(finish, ()).map(drop)?))
+            .await
     }
 
     /// The names of all bytes that the source names, and whether there is a thumbnail.
@@ -375,6 +450,10 @@ impl Table {
             .iter()
             .filter_map(|&at| row.get(at).cloned())
             .collect()
+    }
+
+    fn unique_of<'r>(&self, row: &'r [Cell]) -> Vec<Option<&'r Cell>> {
+        self.unique.iter().map(|&at| row.get(at)).collect()
     }
 
     fn key_columns(&self) -> impl Iterator<Item = &str> {
@@ -445,7 +524,7 @@ fn read(
     rows.collect()
 }
 
-fn put(c: &Connection, table: &Table, new: &[Cells], changed: &[Cells]) -> Result<()> {
+fn insert(c: &Connection, table: &Table, new: &[Cells]) -> Result<()> {
     let columns = quoted(table.columns.iter().map(String::as_str));
     let places = format!("({})", vec!["?"; table.columns.len()].join(", "));
     let insert = |rows: &[Cells]| -> Result<()> {
@@ -466,9 +545,10 @@ fn put(c: &Connection, table: &Table, new: &[Cells], changed: &[Cells]) -> Resul
     for row in rest.chunks(1) {
         insert(row)?;
     }
-    if changed.is_empty() {
-        return Ok(());
-    }
+    Ok(())
+}
+
+fn update(c: &Connection, table: &Table, changed: &[Cells]) -> Result<()> {
     let is_key = |at: &usize| table.key.contains(at);
     let others: Vec<usize> = (0..table.columns.len()).filter(|at| !is_key(at)).collect();
     let set: Vec<String> = others
@@ -541,7 +621,9 @@ fn is_left_out(table: &str) -> bool {
 
 fn postgres_columns(c: &Connection) -> SqlResult<Vec<Table>> {
     let sql = "SELECT CAST(t.relname AS TEXT), CAST(c.attname AS TEXT), c.attidentity <> '',
-            CAST(coalesce(array_position(CAST(i.indkey AS SMALLINT[]), c.attnum), -1) AS BIGINT)
+            CAST(coalesce(array_position(CAST(i.indkey AS SMALLINT[]), c.attnum), -1) AS BIGINT),
+            NOT c.attnotnull AND EXISTS (SELECT 1 FROM pg_index u
+                WHERE u.indrelid = t.oid AND u.indisunique AND c.attnum = ANY (CAST(u.indkey AS SMALLINT[])))
         FROM pg_class t JOIN pg_attribute c ON c.attrelid = t.oid AND c.attnum > 0 AND NOT c.attisdropped
             LEFT JOIN pg_index i ON i.indrelid = t.oid AND i.indisprimary
         WHERE t.relkind = 'r' AND t.relnamespace = CAST(current_schema() AS REGNAMESPACE)
@@ -551,10 +633,11 @@ fn postgres_columns(c: &Connection) -> SqlResult<Vec<Table>> {
     let mut statement = c.prepare_cached(sql)?;
     let rows = statement.query_map((), |row| {
         let (table, column): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok((table, column, row.get::<bool>(2)?, row.get::<i64>(3)?))
+        let (numbered, place) = (row.get::<bool>(2)?, row.get::<i64>(3)?);
+        Ok((table, column, numbered, place, row.get::<bool>(4)?))
     })?;
     for row in rows {
-        let (name, column, numbered, place) = row?;
+        let (name, column, numbered, place, unique) = row?;
         if is_left_out(&name) {
             continue;
         }
@@ -564,6 +647,7 @@ fn postgres_columns(c: &Connection) -> SqlResult<Vec<Table>> {
                 name,
                 columns: Vec::new(),
                 key: Vec::new(),
+                unique: Vec::new(),
                 numbered: false,
             });
         }
@@ -572,6 +656,9 @@ fn postgres_columns(c: &Connection) -> SqlResult<Vec<Table>> {
                 keys.push((place, table.columns.len()));
                 keys.sort_unstable();
                 table.key = keys.iter().map(|(_, at)| *at).collect();
+            }
+            if unique {
+                table.unique.push(table.columns.len());
             }
             table.columns.push(column);
             table.numbered |= numbered;
