@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use moznods_storage::{
     AdminGrant, BlobError, BlobHash, Blobs, DatabaseBlobs, Event, EventId, MigrateError, Migration,
-    Missing, NewMessage, NewUser, PostgresUrl, SqlStore, StorageError, Store, TableCopy, Variant,
+    Missing, NewMessage, NewUser, PostgresUrl, SqlStore, StorageError, Store, TableCopy, UserKey,
+    Variant,
 };
 use suite::{LIMITS, new_room, new_user, user};
 use support::Postgres;
@@ -351,6 +352,100 @@ async fn one_that_stands_still_hangs_nobody_up() {
     .await;
     assert_eq!(sent.unwrap().into_message().content, "a");
     assert_eq!(server.sql("chat0", "SELECT count(*) FROM messages"), "1");
+}
+
+/// What ends the connections that hold this advisory lock.
+fn end_holders(lock: u32) -> String {
+    format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database d ON d.oid = database
+        WHERE locktype = 'advisory' AND objid = {lock} AND granted AND datname = current_database()"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_too_long_for_others_to_write_is_told_that_it_is_unavailable() {
+    let url = SERVER.database();
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let node = node(&url);
+    let ann = user(&node, "ann").await;
+    let other = {
+        let database = database.clone();
+        let hold = "SELECT pg_advisory_lock(1299151428, 1); SELECT pg_sleep(60)";
+        std::thread::spawn(move || SERVER.try_sql(&database, hold))
+    };
+    let held = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+        WHERE locktype = 'advisory' AND objid = 1 AND granted AND datname = current_database()";
+    until("the lock", async || {
+        (SERVER.sql(&database, held) == "1").then_some(())
+    })
+    .await;
+    let refused = node.create_room(new_room(ann.id, "room"), LIMITS).await;
+    match refused {
+        Err(StorageError::Unavailable(why)) => assert!(why.contains("lock"), "{why}"),
+        refused => panic!("{:?}", refused.map(drop)),
+    }
+    assert_eq!(SERVER.sql(&database, &end_holders(1)), "1");
+    other.join().unwrap();
+    until("it goes on", async || {
+        let made = node.create_room(new_room(ann.id, "room"), LIMITS).await;
+        made.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_a_newer_version_are_let_alone_by_one_that_runs() {
+    let url = SERVER.database();
+    let database = url.rsplit('/').next().unwrap();
+    let node = node(&url);
+    let ann = user(&node, "ann").await;
+    let version = SERVER.sql(database, "SELECT version FROM moznods_schema");
+    // As one does that finds nobody there.
+    SERVER.sql(database, "UPDATE moznods_schema SET version = 999");
+    assert_eq!(SERVER.sql(database, &end_holders(3)), "1");
+    let newer = |error| match error {
+        StorageError::Unavailable(why) => why.contains("schema 999").then_some(()),
+        error => panic!("{error}"),
+    };
+    until("reads are refused", async || {
+        node.user(UserKey::Id(ann.id)).await.err().and_then(newer)
+    })
+    .await;
+    let written = node.create_room(new_room(ann.id, "room"), LIMITS).await;
+    newer(written.map(drop).unwrap_err()).expect("writes are refused");
+    newer(node.ready().await.unwrap_err()).expect("it is not ready");
+    // Those who write the next version find nobody in their way.
+    let serving = end_holders(3).replace("pg_terminate_backend(pid)", "*");
+    until("nobody serves", async || {
+        (SERVER.sql(database, &serving) == "0").then_some(())
+    })
+    .await;
+    let back = format!("UPDATE moznods_schema SET version = {version}");
+    SERVER.sql(database, &back);
+    until("it goes on", async || node.ready().await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_hosts_one_that_does_not_answer_is_passed_over() {
+    let url = SERVER.database();
+    // As a machine that is off: with its queue full, what knocks has no answer.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let silent = silent.listen(1).unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(one) = timeout(
+        Duration::from_secs(1),
+        tokio::net::TcpStream::connect(address),
+    )
+    .await
+    {
+        queue.push(one.unwrap());
+    }
+    let several = url.replace("@", &format!("@{address},"));
+    let node = node(&several);
+    node.ready().await.unwrap();
+    user(&node, "ann").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

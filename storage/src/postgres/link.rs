@@ -14,6 +14,8 @@ const REST: Duration = Duration::from_millis(500);
 pub(super) struct Link {
     pub(super) url: PostgresUrl,
     failed: Mutex<Option<(Instant, String)>>,
+    /// Why what is there is not to be touched.
+    foreign: Mutex<Option<String>>,
 }
 
 impl Link {
@@ -21,11 +23,39 @@ impl Link {
         Link {
             url,
             failed: Mutex::default(),
+            foreign: Mutex::default(),
         }
     }
 
     fn failed(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn foreign(&self) -> MutexGuard<'_, Option<String>> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asked before each use of a connection, as another version may have changed the tables while this one was away.
+    pub(super) fn is_own(&self) -> SqlResult<()> {
+        match &*self.foreign() {
+            None => Ok(()),
+            Some(why) => Err(DatabaseError::Unavailable(why.clone())),
+        }
+    }
+
+    /// Told each time that it was looked whether the tables are those that this program knows.
+    pub(super) fn note_foreign(&self, why: Option<String>) {
+        let mut foreign = self.foreign();
+        match &why {
+            Some(why) if foreign.is_none() => {
+                tracing::error!(%why, "the database is not to be used any more");
+            }
+            None if foreign.is_some() => {
+                tracing::info!(database = %self.url, "the database can be used again");
+            }
+            _ => {}
+        }
+        *foreign = why;
     }
 
     /// Blocks for as long as an attempt takes.

@@ -4,21 +4,24 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client};
 
+use super::link::Link;
+use super::schema;
 use super::session::{connect, of_server};
 use super::writer::State;
-use super::{INDEXING, PostgresUrl, SERVING};
+use super::{INDEXING, SERVING};
 use crate::sql::SqlResult;
 use crate::{DatabaseError, StorageError};
 
 /// How often it is looked whether the connection is good, and whether the index is nobody's.
 const LOOK: Duration = Duration::from_secs(3);
-/// How long an answer may take, and a connection.
+/// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between attempts to connect: the first, and the longest.
 const REST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
@@ -41,7 +44,7 @@ pub(super) enum KeepsIndex {
 }
 
 struct Task {
-    url: PostgresUrl,
+    link: Arc<Link>,
     keeps_index: KeepsIndex,
     state: Arc<State>,
     events: watch::Sender<u64>,
@@ -51,12 +54,12 @@ struct Task {
 
 /// Returns once it is connected. The thread ends when nobody has what it returns.
 pub(super) fn start(
-    url: PostgresUrl,
+    link: Arc<Link>,
     state: Arc<State>,
     keeps_index: KeepsIndex,
 ) -> Result<Elsewhere, StorageError> {
     let task = Task {
-        url,
+        link,
         keeps_index,
         state,
         events: watch::Sender::new(0),
@@ -77,7 +80,7 @@ pub(super) fn start(
             Ok(runtime) => runtime.block_on(task.run(connected)),
             // Of which there is but one.
             Err(error) => {
-                let _ = connected.send(Err(DatabaseError::Unavailable(error.to_string())));
+                let _ = connected.send(Err(StorageError::Unavailable(error.to_string())));
             }
         }
     };
@@ -90,7 +93,7 @@ pub(super) fn start(
 }
 
 impl Task {
-    async fn run(self, connected: std::sync::mpsc::SyncSender<SqlResult<()>>) {
+    async fn run(self, connected: SyncSender<Result<(), StorageError>>) {
         let mut connected = Some(connected);
         let mut rest = REST.0;
         loop {
@@ -115,11 +118,12 @@ impl Task {
 
     async fn listen(
         &self,
-        connected: &mut Option<std::sync::mpsc::SyncSender<SqlResult<()>>>,
+        connected: &mut Option<SyncSender<Result<(), StorageError>>>,
         rest: &mut Duration,
-    ) -> SqlResult<()> {
+    ) -> Result<(), StorageError> {
         let late = |_| DatabaseError::Unavailable("it does not answer".to_owned());
-        let (client, mut connection) = timeout(PATIENCE, connect(&self.url))
+        let url = &self.link.url;
+        let (client, mut connection) = timeout(url.patience(), connect(url))
             .await
             .map_err(late)??;
         let (told, mut news) = mpsc::unbounded_channel();
@@ -144,6 +148,18 @@ impl Task {
         );
         let begun = timeout(PATIENCE, client.batch_execute(&begin)).await;
         begun.map_err(late)?.map_err(of_server)?;
+        // Before the lock was had, or had again, another version may have been here.
+        match timeout(PATIENCE, schema::is_own(&client, url))
+            .await
+            .map_err(late)?
+        {
+            Ok(()) => self.link.note_foreign(None),
+            Err(error @ (StorageError::NewerSchema { .. } | StorageError::Open { .. })) => {
+                self.link.note_foreign(Some(error.to_string()));
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
         self.look(&client).await?;
         *rest = REST.0;
         let mut untold = self.state.untold.subscribe();
@@ -163,7 +179,7 @@ impl Task {
                     Some(news) if self.state.is_own(news.payload()) => {}
                     Some(news) if news.channel() == "moznods_access" => bump(&self.access),
                     Some(_) => bump(&self.events),
-                    None => return Err(DatabaseError::Unavailable("the connection was lost".to_owned())),
+                    None => return Err(StorageError::Unavailable("the connection was lost".to_owned())),
                 },
                 changed = untold.changed() => if changed.is_ok() {
                     bump(&self.events);

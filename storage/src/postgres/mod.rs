@@ -74,14 +74,11 @@ impl Postgres {
         let open = || {
             let session = Session::open(url, Role::Write, "")?;
             schema::migrate(&session, url, missing)?;
-            if listens.is_some() {
-                schema::is_whole(&session, url)?;
-            }
             let link = Arc::new(Link::new(url.clone()));
             let writer = Writer::start(Arc::clone(&link))?;
             let state = Arc::clone(writer.state());
             let elsewhere = listens
-                .map(|keeps| listener::start(url.clone(), state, keeps))
+                .map(|keeps| listener::start(Arc::clone(&link), state, keeps))
                 .transpose()?;
             Ok(Postgres {
                 writer,

@@ -64,6 +64,7 @@ impl Readers {
 }
 
 fn take(idle: &Mutex<Vec<Session>>, link: &Link) -> SqlResult<Session> {
+    link.is_own()?;
     loop {
         let Some(session) = lock(idle).pop() else {
             return link.open(Role::Read, "");

@@ -1,8 +1,11 @@
 //! Migrations, which have the numbers of SQLite's: the same number is the same schema.
 
+use std::cmp::Ordering;
+
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::session::Session;
+use super::session::{Session, of_server};
 use super::{MIGRATING, PostgresUrl, SERVING};
 use crate::sql::SqlResult;
 use crate::{Missing, StorageError};
@@ -108,15 +111,34 @@ fn migrate_locked(
     Ok(())
 }
 
-/// Whether it is not just being filled from another database.
-pub(super) fn is_whole(session: &Session, url: &PostgresUrl) -> Result<(), StorageError> {
-    let unfinished = "SELECT 1 FROM moznods_migration WHERE NOT finished";
-    match session.own(unfinished, &[])?.rows.is_empty() {
-        true => Ok(()),
-        false => Err(StorageError::Open {
-            path: url.to_string().into(),
-            why: "`moznods migrate` has not filled it yet".to_owned(),
+/// That the tables are those that this program knows, and not just being filled from another database. Whoever holds [`SERVING`]
+/// when he asks keeps them so.
+pub(super) async fn is_own(client: &Client, url: &PostgresUrl) -> Result<(), StorageError> {
+    let path = || url.to_string().into();
+    let foreign = |why: &str| StorageError::Open {
+        path: path(),
+        why: why.to_owned(),
+    };
+    let sql = "SELECT version, EXISTS (SELECT 1 FROM moznods_migration WHERE NOT finished)
+        FROM moznods_schema";
+    let rows = client.query_typed(sql, &[]).await.map_err(of_server)?;
+    let row = rows
+        .first()
+        .and_then(|row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?)));
+    let (found, is_filled): (i64, bool) =
+        row.ok_or_else(|| foreign("it does not say of which schema it is"))?;
+    let known = known();
+    match found.cmp(&known) {
+        Ordering::Greater => Err(StorageError::NewerSchema {
+            path: path(),
+            found,
+            known,
         }),
+        Ordering::Less => Err(foreign(&format!(
+            "it has an older schema ({found}, this one knows {known})"
+        ))),
+        Ordering::Equal if is_filled => Err(foreign("`moznods migrate` has not filled it yet")),
+        Ordering::Equal => Ok(()),
     }
 }
 

@@ -22,9 +22,6 @@ use crate::sql::events;
 use crate::sql::{Params, SqlResult};
 use crate::{DatabaseError, EventId, StorageError};
 
-/// A connection is there by then, or not at all.
-const CONNECT: Duration = Duration::from_secs(4);
-
 /// What a connection is for, and so how long it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -81,6 +78,8 @@ pub(crate) struct Session {
     statements: RefCell<HashMap<String, Arc<Prepared>>>,
     deferred: RefCell<String>,
     changes: Cell<u64>,
+    /// Why a transaction that writes could not be begun, which what follows in it does not know.
+    not_begun: RefCell<Option<String>>,
     patience: Duration,
     /// An answer did not come, so that no later one can be told from it.
     stalled: Cell<bool>,
@@ -121,7 +120,7 @@ impl Session {
             client.batch_execute(&settings).await.map_err(of_server)?;
             Ok(client)
         };
-        let outcome = runtime.block_on(async { timeout(CONNECT, connect).await });
+        let outcome = runtime.block_on(async { timeout(url.patience(), connect).await });
         let outcome = outcome.unwrap_or_else(|_| Err(no_answer()));
         let client = match outcome {
             Ok(client) => client,
@@ -136,6 +135,7 @@ impl Session {
             statements: RefCell::default(),
             deferred: RefCell::default(),
             changes: Cell::new(0),
+            not_begun: RefCell::default(),
             patience: role.patience(),
             stalled: Cell::new(false),
         })
@@ -292,6 +292,7 @@ impl Session {
     /// Waits for those who write at other nodes: from here to the commit there is no other one.
     pub(super) fn begin_to_write(&self) {
         self.changes.set(0);
+        self.not_begun.take();
         self.defer(&format!(
             "BEGIN; SELECT pg_advisory_xact_lock({})",
             super::WRITING
@@ -303,6 +304,9 @@ impl Session {
         let deferred = self.deferred.take();
         if self.is_lost() {
             return Commit::Failed(lost());
+        }
+        if let Some(why) = self.not_begun.take() {
+            return self.failed(DatabaseError::Unavailable(why));
         }
         if deferred.starts_with("BEGIN") && self.changes.get() == 0 && events::count() == 0 {
             // Nothing was asked.
@@ -409,7 +413,14 @@ impl Session {
                 }
             }
         })?;
-        before.map_err(of_server)?;
+        if let Err(error) = before.map_err(of_server) {
+            if let DatabaseError::Unavailable(why) = &error
+                && deferred.starts_with("BEGIN")
+            {
+                self.not_begun.replace(Some(why.clone()));
+            }
+            return Err(error);
+        }
         outcome.map_err(of_server)
     }
 

@@ -3,9 +3,17 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+/// How long one host, or one of its addresses, is tried, unless the URL says otherwise: one that is off does not answer at all.
+const CONNECT: Duration = Duration::from_millis(1500);
+/// What a connection takes beside that.
+const GREETING: Duration = Duration::from_millis(2500);
+/// Whoever waits for a connection is told that there is none by then.
+const LONGEST: Duration = Duration::from_secs(8);
 
 /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`, with what else libpq knows by name.
 #[derive(Clone)]
@@ -46,6 +54,14 @@ impl fmt::Display for PostgresUrl {
 
 impl PostgresUrl {
     pub const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
+    /// A connection is there by then, or not at all: so long that each host has its turn.
+    pub(super) fn patience(&self) -> Duration {
+        let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
+        let count = u32::try_from(hosts.len().max(addresses.len())).unwrap_or(u32::MAX);
+        let each = self.config.get_connect_timeout().unwrap_or(&CONNECT);
+        LONGEST.min(each.saturating_mul(count).saturating_add(GREETING))
+    }
 }
 
 /// What is wrong, in a sentence that has nothing of the address in it.
@@ -111,6 +127,22 @@ impl FromStr for PostgresUrl {
         config.ssl_mode(mode.unwrap_or(SslMode::Prefer));
         // Of several hosts the one that can be written to.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        // A server that is gone without a word is not waited for: the same that it is told of this side.
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(Duration::from_secs(8));
+        }
+        if config.get_keepalives_idle() == tokio_postgres::Config::new().get_keepalives_idle() {
+            config.keepalives_idle(Duration::from_secs(5));
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(Duration::from_secs(2));
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(3);
+        }
         Ok(PostgresUrl {
             config,
             verify,
@@ -147,6 +179,24 @@ mod tests {
                 "{bad}: {why}"
             );
         }
+    }
+
+    #[test]
+    fn one_that_is_gone_is_noticed_unless_the_address_says_otherwise() {
+        let url: PostgresUrl = "postgres://ann@one,two/chat".parse().unwrap();
+        let seconds = Duration::from_secs;
+        assert_eq!(url.config.get_connect_timeout(), Some(&CONNECT));
+        assert_eq!(url.config.get_tcp_user_timeout(), Some(&seconds(8)));
+        assert_eq!(url.config.get_keepalives_idle(), seconds(5));
+        assert_eq!(url.config.get_keepalives_interval(), Some(seconds(2)));
+        assert_eq!(url.config.get_keepalives_retries(), Some(3));
+        assert_eq!(url.patience(), CONNECT * 2 + GREETING);
+        let own = "connect_timeout=3&tcp_user_timeout=20&keepalives_idle=60&keepalives_retries=9";
+        let url: PostgresUrl = format!("postgres://ann@one/chat?{own}").parse().unwrap();
+        assert_eq!(url.config.get_tcp_user_timeout(), Some(&seconds(20)));
+        assert_eq!(url.config.get_keepalives_idle(), seconds(60));
+        assert_eq!(url.config.get_keepalives_retries(), Some(9));
+        assert_eq!(url.patience(), seconds(3) + GREETING);
     }
 
     #[test]

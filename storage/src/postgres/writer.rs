@@ -176,6 +176,7 @@ fn no_answer() -> StorageError {
 
 impl Thread {
     fn session(&mut self) -> Result<&Session, DatabaseError> {
+        self.link.is_own()?;
         let alive = self.session.take().filter(Session::is_alive);
         let session = match alive {
             Some(session) => session,

@@ -235,7 +235,8 @@ impl Postgres {
         text
     }
 
-    fn try_sql(&self, database: &str, sql: &str) -> (bool, String) {
+    /// As [`Self::sql`], and whether all went well.
+    pub fn try_sql(&self, database: &str, sql: &str) -> (bool, String) {
         let output = Command::new("psql")
             .args([
                 "-X",
