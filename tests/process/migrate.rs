@@ -215,11 +215,14 @@ async fn the_last_run_alone_changes_the_target() {
         "chat0",
         "INSERT INTO blob_chunks (hash, variant, number, bytes) VALUES (decode(repeat('ab', 32), 'hex'), 0, 0, 'x')",
     );
+    let yet = "INSERT INTO loose_blobs (hash) VALUES (?)";
+    sql.execute(yet, [[0xCD; 32]]).unwrap();
     last.copy(|_| ()).await.unwrap();
     last.verify(|_| ()).await.unwrap();
     last.finish().await.unwrap();
-    let loose = "SELECT encode(hash, 'hex') FROM loose_blobs";
-    assert_eq!(postgres.sql("chat0", loose), "ab".repeat(32));
+    let loose = "SELECT encode(hash, 'hex') FROM loose_blobs ORDER BY hash";
+    let both = ["ab", "cd"].map(|byte| byte.repeat(32));
+    assert_eq!(postgres.sql("chat0", loose), both.join("\n"));
 
     postgres.sql("chat0", "UPDATE users SET display_name = 'since'");
     let late = last.copy(|_| ()).await;

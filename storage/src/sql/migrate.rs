@@ -23,7 +23,7 @@ const AT_ONCE: usize = 50;
 const BLOBS: i64 = 1000;
 
 /// What each database makes for itself: its schema, the index for searching, which bytes are just coming or going, and bytes,
-/// which are copied as files. What is loose is loose there, too, once its bytes are: none that is needed.
+/// which are copied as files. What is loose is noted there at the end.
 const LEFT_OUT: &[&str] = &[
     "blob_chunks",
     "expected_blobs",
@@ -425,6 +425,23 @@ impl<'a> Migration<'a> {
             ON CONFLICT DO NOTHING";
         self.fenced(move |c| Ok(c.execute(loose, ()).map(drop)?))
             .await?;
+        // And those that it was yet to remove: they are in a bucket that both have.
+        let loose = self.source.read(|c| {
+            let mut all = c.prepare_cached("SELECT hash FROM loose_blobs")?;
+            let all = all.query_map((), |row| row.get(0))?;
+            Ok(all.collect::<SqlResult<Vec<BlobHash>>>()?)
+        });
+        for hashes in loose.await?.chunks(AT_ONCE).map(<[BlobHash]>::to_vec) {
+            let note = "INSERT INTO loose_blobs (hash) VALUES (?) ON CONFLICT DO NOTHING";
+            self.fenced(move |c| {
+                let mut note = c.prepare_cached(note)?;
+                hashes
+                    .iter()
+                    .try_for_each(|hash| note.execute([*hash]).map(drop))?;
+                Ok(())
+            })
+            .await?;
+        }
         let finish = "UPDATE moznods_migration SET finished = TRUE";
         self.fenced(move |c| Ok(c.execute(finish, ()).map(drop)?))
             .await
