@@ -74,7 +74,7 @@ impl App {
 
     /// And the relays that have not answered.
     async fn list(&self, of: Option<RelayOwner>) -> Result<(Vec<LiveAllocation>, Vec<String>)> {
-        self.some_relay()?;
+        self.some_relay().await?;
         let of = of.map(number_of);
         let others = self.ask_relays(None, Question::List(of.map(|owner| owner.0)));
         let (here, others) = tokio::join!(self.list_here(of), others);
@@ -139,7 +139,7 @@ impl App {
 
     /// Of one user, at all relays.
     pub async fn kill_allocations_of(&self, by: Actor<'_>, user: UserId) -> Result<Killed> {
-        self.some_relay()?;
+        self.some_relay().await?;
         let target = AuditTarget::User(user);
         self.note(by, Action::AllocationEndAll, target, json!({}))
             .await?;
@@ -164,10 +164,11 @@ impl App {
         }
     }
 
-    fn some_relay(&self) -> Result<()> {
+    async fn some_relay(&self) -> Result<()> {
+        let are_all_known = self.knows_relays().await;
         match self.relay_nodes().is_empty() {
-            true => Err(Refusal::RelayNotRunning.into()),
-            false => Ok(()),
+            true if are_all_known => Err(Refusal::RelayNotRunning.into()),
+            _ => Ok(()),
         }
     }
 

@@ -118,6 +118,7 @@ struct Place {
 struct Links {
     reader: Option<bool>,
     writer: Option<bool>,
+    up_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -211,6 +212,12 @@ impl RedisBus {
     /// Whether this node can add and read.
     pub fn is_connected(&self) -> bool {
         lock(&self.shared.links).is_up()
+    }
+
+    /// For how long this node has been able to add and read without a break; nothing where it cannot.
+    pub fn connected_for(&self) -> Duration {
+        let up_since = lock(&self.shared.links).up_since;
+        up_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Tells other nodes that this one is no more. To be called last.
@@ -330,6 +337,7 @@ impl Shared {
         if before == after {
             return;
         }
+        links.up_since = (after == Some(true)).then(Instant::now);
         match (after, error) {
             (Some(false), Some(error)) => {
                 tracing::warn!(%error, "Redis is away: each node goes on by itself");

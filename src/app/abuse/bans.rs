@@ -40,12 +40,35 @@ pub struct Ban {
     pub times: u32,
 }
 
+/// An administrator has ended a ban, and with it each of the same that had begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lift {
+    pub door: Door,
+    pub whom: Whom,
+    pub at: Timestamp,
+    /// When the ban would have ended: nodes that have not heard of this say it again up to then.
+    pub until: Timestamp,
+}
+
+impl Lift {
+    pub fn of(ban: &Ban) -> Self {
+        Lift {
+            door: ban.door,
+            whom: ban.whom,
+            // The clock of the node at which it has begun may be ahead.
+            at: clock().max(ban.since),
+            until: ban.until,
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Bans(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
     all: HashMap<(Door, Whom), Entry>,
+    lifted: HashMap<(Door, Whom), Lift>,
     /// The last one that was given out here.
     last_id: u64,
 }
@@ -109,12 +132,15 @@ impl Bans {
         Some((ban, length))
     }
 
-    /// Takes over one that another node has begun.
+    /// Takes over one that another node has begun, unless it has been lifted since.
     pub fn adopt(&self, ban: &Ban, now: Instant) {
         let micros = |time: Timestamp| Duration::from_micros(u64::try_from(time).unwrap_or(0));
         let left = micros(ban.until.saturating_sub(clock()));
         let table = &mut *self.table();
         let key = (ban.door, ban.whom);
+        if table.is_lifted(&key, ban.since) {
+            return;
+        }
         let until = now + left.min(LONGEST);
         if table.all.get(&key).is_some_and(|ours| ours.until >= until) {
             return;
@@ -130,28 +156,55 @@ impl Bans {
         table.all.insert(key, entry);
     }
 
-    /// Those in force of whom there is something to show, the newest first.
+    /// Those in force, the newest first.
     pub fn all(&self, now: Instant) -> Vec<Ban> {
         let table = self.table();
-        let seen = table.all.iter().filter_map(|((door, whom), entry)| {
-            let is_shown = entry.until > now && !matches!(whom, Whom::Account(Account::Nobody(_)));
-            is_shown.then(|| entry.shown(*door, *whom))
-        });
-        let mut seen: Vec<Ban> = seen.collect();
-        seen.sort_by_key(|ban| std::cmp::Reverse(ban.id));
-        seen
+        let all = table.all.iter().filter(|(_, entry)| entry.until > now);
+        let all = all.map(|((door, whom), entry)| entry.shown(*door, *whom));
+        let mut all: Vec<Ban> = all.collect();
+        all.sort_by_key(|ban| std::cmp::Reverse(ban.id));
+        all
     }
 
-    /// Ends one, if it is in force; the next one is as if it had never been.
-    pub fn lift(&self, door: Door, whom: Whom, now: Instant) -> bool {
-        let ended = self.table().all.remove(&(door, whom));
-        ended.is_some_and(|ended| ended.until > now)
+    /// Those of bans that other nodes may still hold in force.
+    pub fn lifted(&self) -> Vec<Lift> {
+        let now = clock();
+        let table = self.table();
+        let lifted = table.lifted.values().filter(|lift| lift.until > now);
+        lifted.copied().collect()
+    }
+
+    /// Ends one that has begun before, and says whether it was in force; the next one is as if it had never been. `None`: this
+    /// is known already.
+    pub fn lift(&self, lift: &Lift, now: Instant) -> Option<bool> {
+        let table = &mut *self.table();
+        let key = (lift.door, lift.whom);
+        if table.is_lifted(&key, lift.at) {
+            return None;
+        }
+        let is_newer = |entry: &Entry| entry.since > lift.at;
+        if table.all.get(&key).is_some_and(is_newer) {
+            return None;
+        }
+        let known = &mut table.lifted;
+        if known.len() >= MANY && !known.contains_key(&key) {
+            let first = known.iter().min_by_key(|(_, lift)| lift.until);
+            if let Some(key) = first.map(|(key, _)| *key) {
+                known.remove(&key);
+            }
+        }
+        known.insert(key, *lift);
+        let ended = table.all.remove(&key);
+        Some(ended.is_some_and(|ended| ended.until > now))
     }
 
     pub fn sweep(&self, now: Instant) {
-        let all = &mut self.table().all;
+        let Table { all, lifted, .. } = &mut *self.table();
         all.retain(|_, entry| now < entry.until + REMEMBERED);
         all.shrink_to_fit();
+        let now = clock();
+        lifted.retain(|_, lift| now < lift.until);
+        lifted.shrink_to_fit();
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -174,6 +227,12 @@ impl Entry {
 }
 
 impl Table {
+    /// Whether one that had begun then does not hold any more.
+    fn is_lifted(&self, key: &(Door, Whom), since: Timestamp) -> bool {
+        let lift = self.lifted.get(key);
+        lift.is_some_and(|lift| since <= lift.at)
+    }
+
     /// The one that ends, or has ended, first gives way.
     fn make_room(&mut self, key: &(Door, Whom), now: Instant) {
         if self.all.len() < MANY || self.all.contains_key(key) {
@@ -240,8 +299,36 @@ mod tests {
         assert_eq!(here.left(Door::SignIn, HERE, now + length), None);
         let next = here.begin(Door::SignIn, HERE, RULES, true, now + length);
         assert_eq!(next.unwrap().0.times, 2);
-        assert!(here.lift(Door::SignIn, HERE, now + length));
+        let lift = Lift::of(&here.all(now)[0]);
+        assert_eq!(here.lift(&lift, now + length), Some(true));
         assert!(here.all(now).is_empty());
+    }
+
+    #[test]
+    fn what_is_lifted_does_not_come_back_from_who_has_not_heard_of_it() {
+        let (there, here) = (Bans::default(), Bans::default());
+        let now = Instant::now();
+        let (ban, _) = there.begin(Door::SignIn, HERE, RULES, true, now).unwrap();
+        here.adopt(&ban, now);
+        let lift = Lift::of(&ban);
+        assert_eq!(here.lift(&lift, now), Some(true));
+        // Nodes that have missed something say all again.
+        here.adopt(&there.all(now)[0], now);
+        assert!(here.all(now).is_empty());
+        assert_eq!(here.lifted(), [lift]);
+        assert_eq!(there.lift(&lift, now), Some(true));
+        assert_eq!(there.lift(&lift, now), None);
+        assert!(there.all(now).is_empty());
+
+        // One that begins afterwards is another.
+        let later = Ban {
+            id: ban.id + 1,
+            since: lift.at + 1,
+            ..ban
+        };
+        here.adopt(&later, now);
+        assert_eq!(here.lift(&lift, now), None);
+        assert_eq!(here.all(now), [later]);
     }
 
     #[test]

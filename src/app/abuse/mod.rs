@@ -30,7 +30,7 @@ use super::nodes;
 use super::{App, Refusal, Result};
 use crate::config::BanRules;
 use bans::Bans;
-pub use bans::{Ban, Whom};
+pub use bans::{Ban, Lift, Whom};
 pub use guesses::Guesses;
 pub use known::Known;
 use lines::Lines;
@@ -253,24 +253,28 @@ impl Abuse {
         }
     }
 
-    /// Those in force, the newest first.
+    /// Those in force of whom there is something to show, the newest first.
     pub fn bans(&self) -> Vec<Ban> {
-        self.bans.all(Instant::now())
+        let mut bans = self.bans.all(Instant::now());
+        bans.retain(|ban| !matches!(ban.whom, Whom::Account(Account::Nobody(_))));
+        bans
     }
 
-    /// Ends a ban, and forgets what has led to it.
-    fn lift(&self, door: Door, whom: Whom) -> bool {
-        let was_there = self.bans.lift(door, whom, Instant::now());
-        match whom {
+    /// Ends a ban, and forgets what has led to it. Whether it was in force.
+    fn lift(&self, lift: &Lift) -> bool {
+        let Some(was_there) = self.bans.lift(lift, Instant::now()) else {
+            return false;
+        };
+        match lift.whom {
             Whom::Address(host) => {
-                self.by_address.forget(&(door, host));
+                self.by_address.forget(&(lift.door, host));
                 self.devices.forget_where(|(_, from)| *from == host);
             }
             Whom::Account(account) => {
                 self.by_account.forget(&account);
             }
         }
-        self.tell_edge(&Word::Lifted(door, whom));
+        self.tell_edge(&Word::Lifted(*lift));
         was_there
     }
 
@@ -289,8 +293,8 @@ impl Abuse {
     pub fn hear(&self, word: &Word) {
         let now = Instant::now();
         match word {
-            Word::Lifted(door, whom) => {
-                self.lift(*door, *whom);
+            Word::Lifted(lift) => {
+                self.lift(lift);
                 return;
             }
             Word::Banned(ban) => self.bans.adopt(ban, now),
@@ -328,7 +332,10 @@ impl Abuse {
 
     /// What holds, for a node that does not know it.
     pub fn say_again(&self) {
-        for ban in self.bans() {
+        for lift in self.bans.lifted() {
+            self.shared.say(Word::Lifted(lift));
+        }
+        for ban in self.bans.all(Instant::now()) {
             self.shared.say(Word::Banned(ban));
         }
     }
@@ -390,10 +397,11 @@ impl App {
         let details = json!({"what": ban.door.word(), "times": ban.times});
         self.note(by, Action::BanLift, AuditTarget::Ban(name), details)
             .await?;
-        if !self.abuse.lift(ban.door, ban.whom) {
+        let lift = Lift::of(ban);
+        if !self.abuse.lift(&lift) {
             return Err(Refusal::NotFound.into());
         }
-        self.abuse.shared.say(Word::Lifted(ban.door, ban.whom));
+        self.abuse.shared.say(Word::Lifted(lift));
         Ok(())
     }
 }
@@ -463,7 +471,7 @@ mod tests {
         assert_eq!(all[0].whom, Whom::Address("2001:db8:1::".parse().unwrap()));
 
         // Lifted, it begins from nothing.
-        let lift = || abuse.lift(all[0].door, all[0].whom);
+        let lift = || abuse.lift(&Lift::of(&all[0]));
         assert!(lift() && !lift());
         for _ in 0..5 {
             abuse.wrong(bad, true);
@@ -495,6 +503,15 @@ mod tests {
                 .is_some()
         );
         assert_eq!(abuse.bans().len(), 1);
+        // Other nodes are told of it as of any.
+        let there = Abuse::new(RULES, Vec::new(), NameHash::new(""));
+        abuse.shared.begin();
+        abuse.say_again();
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let words = { runtime }.build().unwrap().block_on(abuse.shared.next());
+        words.iter().for_each(|word| there.hear(word));
+        let elsewhere = from("192.0.2.99", nobody);
+        assert!(there.banned(elsewhere, Instant::now()).is_some());
     }
 
     #[test]

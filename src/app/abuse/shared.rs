@@ -11,7 +11,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{Account, Attempt, Ban, Door, Whom};
+use super::{Account, Attempt, Ban, Lift};
 
 /// Kinds of what was taken that wait to be told; more are not told.
 const MANY: usize = 65_536;
@@ -52,8 +52,7 @@ pub enum Word {
     /// Somebody has shown from a prefix that he is it.
     Right(Account, IpAddr),
     Banned(Ban),
-    /// An administrator has ended this ban.
-    Lifted(Door, Whom),
+    Lifted(Lift),
 }
 
 /// What is yet to be told.

@@ -14,7 +14,7 @@ use moznods_signaling::NodeId;
 use moznods_turn::auth::Owner;
 use moznods_turn::server::Which;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{MissedTickBehavior, interval, timeout_at};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::nodes;
 use super::{App, RelayHost};
@@ -27,6 +27,8 @@ pub use word::{Answer, Question, SeenAllocation, Ways, Word};
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// After which a relay that is no more is no longer shown.
 const FORGOTTEN: Duration = Duration::from_secs(600);
+/// After which others have said how they are, where all can hear each other.
+const HEARD_OF: Duration = Duration::from_secs(2);
 /// For others to answer.
 const WAIT: Duration = Duration::from_secs(3);
 /// Allocations in one answer.
@@ -56,6 +58,7 @@ pub enum RelayState {
 /// What others have answered, each by its number, and the names of those who have not.
 pub struct Answers {
     pub given: Vec<(NodeId, Answer)>,
+    /// With Redis where there may be others that are not known.
     pub silent: Vec<String>,
 }
 
@@ -352,16 +355,17 @@ impl App {
         let kill = async |which| self.kill_here(which).await.map(Answer::Ended);
         let answer = match what {
             Question::List(owner) => self.list_here(owner.map(Owner)).await.map(|mut all| {
+                let parts = all.len().div_ceil(PART).max(1);
                 while all.len() > PART {
                     let allocations = all.split_off(all.len() - PART);
                     say(Answer::Listed {
                         allocations,
-                        is_last: false,
+                        parts: None,
                     });
                 }
                 Answer::Listed {
                     allocations: all,
-                    is_last: true,
+                    parts: Some(parts),
                 }
             }),
             Question::KillOne(name) => kill(Which::One(name)).await,
@@ -374,10 +378,23 @@ impl App {
         }));
     }
 
+    /// Whether all relays that live have been heard of; waits for it some seconds at most.
+    pub(super) async fn knows_relays(&self) -> bool {
+        let Some(bus) = &self.bus else { return true };
+        if bus.is_connected() {
+            sleep(HEARD_OF.saturating_sub(bus.connected_for())).await;
+        }
+        bus.connected_for() >= HEARD_OF
+    }
+
     /// Asks the relays of other nodes, or the one of a node, and waits some seconds at most.
     pub(super) async fn ask_relays(&self, of: Option<NodeId>, what: Question) -> Answers {
         let mut waiting: HashMap<NodeId, String> = HashMap::new();
         let mut silent = Vec::new();
+        if of.is_none() && !self.knows_relays().await {
+            // There may be some that cannot be named.
+            silent.push("Redis".to_owned());
+        }
         {
             let state = self.relays.state();
             let others = state.others.iter();
@@ -391,6 +408,7 @@ impl App {
         }
         let asked: Vec<NodeId> = waiting.keys().copied().collect();
         let mut given = Vec::new();
+        let mut heard: HashMap<NodeId, usize> = HashMap::new();
         if !asked.is_empty() {
             let question = self.relays.questions.fetch_add(1, Ordering::Relaxed);
             let (asker, mut answers) = mpsc::unbounded_channel();
@@ -400,9 +418,15 @@ impl App {
             while !waiting.is_empty()
                 && let Ok(Some((node, answer))) = timeout_at(end, answers.recv()).await
             {
+                let heard = heard.entry(node).or_default();
+                *heard += 1;
+                let is_short = match &answer {
+                    Answer::Listed { parts, .. } => parts.is_some_and(|parts| parts != *heard),
+                    answer => matches!(answer, Answer::Failed),
+                };
                 if answer.is_whole()
                     && let Some(name) = waiting.remove(&node)
-                    && matches!(answer, Answer::Failed)
+                    && is_short
                 {
                     silent.push(name);
                 }
@@ -590,7 +614,7 @@ mod tests {
                 question: 7,
                 answer: Answer::Listed {
                     allocations: Vec::new(),
-                    is_last: false,
+                    parts: None,
                 },
             },
         ] {

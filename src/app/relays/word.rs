@@ -65,10 +65,10 @@ pub enum Question {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// Comes in parts.
+    /// Comes in parts; the last one says how many they are.
     Listed {
         allocations: Vec<SeenAllocation>,
-        is_last: bool,
+        parts: Option<usize>,
     },
     Ended(usize),
     Recorded,
@@ -79,7 +79,7 @@ pub enum Answer {
 impl Answer {
     /// Whether nothing of this answer is to come.
     pub fn is_whole(&self) -> bool {
-        !matches!(self, Answer::Listed { is_last: false, .. })
+        !matches!(self, Answer::Listed { parts: None, .. })
     }
 }
 

@@ -183,7 +183,7 @@ impl Limits {
     /// Another node says so, or a ban is lifted here.
     fn hear(&self, word: &Word) {
         match word {
-            Word::Lifted(door, whom) => self.forgive(*door, *whom),
+            Word::Lifted(lift) => self.forgive(lift.door, lift.whom),
             Word::Right(Account::User(user), host) => self.sign_ins.right_there(*user, *host),
             Word::Right(..) | Word::Banned(_) => {}
             Word::Taken(all) => {
@@ -474,7 +474,9 @@ pub mod tests {
         assert_eq!(nobody(&here), nobody(&there));
 
         let ban = here.abuse.bans()[0];
-        here.abuse.shared.say(Word::Lifted(ban.door, ban.whom));
+        here.abuse
+            .shared
+            .say(Word::Lifted(crate::app::abuse::Lift::of(&ban)));
         tell().await;
         assert!(there.abuse.bans().is_empty());
         there.sign_in(from, Account::User(2)).unwrap().right();
