@@ -358,6 +358,10 @@ async fn while_redis_is_gone_the_relays_known_last_are_told_of() {
         assert_eq!(offered(&ann, "").await.len(), 2);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    // There may be others by now.
+    let output = chat.server.command(&["turn", "kill", "--user", "ann"], "");
+    let redis = "moznods: relay Redis does not answer\n";
+    assert!(text(&output.stderr).contains(redis), "{output:?}");
     let credential = credential_of(&ann).await;
     assert_no_loss(&two.uclient(&credential, &["-y", "-c"]));
     one.server.signal("KILL");
