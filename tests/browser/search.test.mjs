@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { launch, Person, Server } from "./harness.mjs";
+import { launch, Person, Server, until } from "./harness.mjs";
 
 describe("a search", () => {
   let server;
@@ -23,6 +23,11 @@ describe("a search", () => {
     await anna.makeRoom("Kitchen");
     await anna.write(anna.roomId(), ["A cake like a rose, with roses"]);
     await boris.register("boris");
+    // The index follows a moment later.
+    await until("both can be found", async () => {
+      const { results } = await anna.ask("GET", "/api/search/?q=roses");
+      return { done: results.length === 2, value: results };
+    });
   });
   after(async () => {
     await browser?.close();
