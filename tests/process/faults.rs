@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::nodes::settings;
@@ -24,6 +25,8 @@ const WRITERS: usize = 3;
 const READERS: usize = 3;
 /// How long a request may take before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// For all to be as it should once nothing fails any more.
+const AT_LAST: Duration = Duration::from_secs(60);
 /// Between two messages of one writer, so that there are not too many.
 const PACE: Duration = Duration::from_millis(25);
 
@@ -76,16 +79,18 @@ async fn two_hundred_faults_lose_double_and_disorder_nothing() {
         tokio::time::sleep(Duration::from_millis(50 + random.below(250))).await;
     }
     is_over.store(true, Ordering::Relaxed);
-    let written: Vec<(i64, String)> = join_all(writers)
+    let written: Vec<(i64, String)> = timeout(AT_LAST, join_all(writers))
         .await
+        .expect("all that is written is acknowledged")
         .into_iter()
         .flat_map(Result::unwrap)
         .collect();
     assert!(written.len() > 2 * FAULTS, "hardly anything was written");
     println!("{} messages were acknowledged", written.len());
     acknowledged.send(Some(written.len())).unwrap();
-    let heard: Vec<Heard> = join_all(readers)
+    let heard: Vec<Heard> = timeout(AT_LAST, join_all(readers))
         .await
+        .expect("all hear of all that was written")
         .into_iter()
         .map(Result::unwrap)
         .collect();
@@ -226,7 +231,7 @@ async fn read(
     let url = url.replace("http://", "ws://");
     loop {
         let path = format!("{url}/ws/?token={token}&last_event_id={}", heard.last_event);
-        let connecting = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(path));
+        let connecting = timeout(PATIENCE, tokio_tungstenite::connect_async(path));
         let Ok(Ok((mut socket, _))) = connecting.await else {
             tokio::time::sleep(PACE).await;
             continue;
@@ -239,7 +244,7 @@ async fn read(
                 return heard;
             }
             let frame = tokio::select! {
-                frame = tokio::time::timeout(PATIENCE, socket.next()) => frame,
+                frame = timeout(PATIENCE, socket.next()) => frame,
                 _ = enough.changed() => continue,
             };
             let text = match frame {
