@@ -64,19 +64,28 @@ impl StreamForwarder {
             let _ = io::stdin().lock().read_to_end(&mut Vec::new());
             std::process::exit(0);
         });
-        let streams = (0..count).map(|_| {
-            let (stream, _) = listener.accept()?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            Ok(stream)
-        });
-        let streams: Vec<TcpStream> = streams.collect::<io::Result<_>>()?;
-        match self.way {
-            Way::In => to_streams(&relays, &streams),
-            _ => {
-                let to = destinations.addresses.into_iter().map(SockAddr::from);
-                to_peers(streams, &relays, &to.collect::<Vec<_>>())
-            }
+        pass(self.way, &listener, &relays, &destinations)
+    }
+}
+
+fn pass(
+    way: Way,
+    listener: &TcpListener,
+    relays: &[UdpSocket],
+    destinations: &Destinations,
+) -> io::Result<()> {
+    let streams = destinations.addresses.iter().map(|_| {
+        let (stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    });
+    let streams: Vec<TcpStream> = streams.collect::<io::Result<_>>()?;
+    match way {
+        Way::In => to_streams(relays, &streams),
+        _ => {
+            let to = destinations.addresses.iter().copied().map(SockAddr::from);
+            to_peers(streams, relays, &to.collect::<Vec<_>>())
         }
     }
 }
@@ -170,5 +179,63 @@ fn frame(bytes: &[u8]) -> usize {
     match bytes.get(2..HEADER) {
         Some(&[high, low]) => channel::padded_len(usize::from(u16::from_be_bytes([high, low]))),
         _ => usize::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use moznods_bench::client::Link;
+    use moznods_bench::load::Packet;
+    use moznods_bench::streams::{self, StreamFlow};
+
+    use super::*;
+    use crate::forward::FIRST_CHANNEL;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const COUNT: usize = 3;
+    const SIZE: usize = 160;
+
+    fn sockets() -> Vec<UdpSocket> {
+        (0..COUNT).map(|_| udp_socket(LOOPBACK).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_streams_bring_reaches_peers_and_what_peers_send_reaches_streams() {
+        for way in [Way::Out, Way::In] {
+            let (relays, mut peers) = (sockets(), sockets());
+            let address = |socket: &UdpSocket| socket.local_addr().unwrap();
+            let destinations = Destinations {
+                addresses: peers.iter().map(address).collect(),
+            };
+            let to: Vec<_> = relays.iter().map(address).collect();
+            let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+            let server = listener.local_addr().unwrap();
+            std::thread::spawn(move || pass(way, &listener, &relays, &destinations));
+            let clients = (0..COUNT).map(|_| Link::tcp(LOOPBACK, server).unwrap());
+            let (ends, length) = match way {
+                Way::In => {
+                    let packets = to
+                        .iter()
+                        .map(|to| Packet::burst(Some((*to).into()), &[0xA5; SIZE], 1));
+                    let (peer, packets) = (peers.remove(0), packets.collect());
+                    (streams::Way::In { peer, packets }, HEADER + SIZE)
+                }
+                _ => {
+                    let frames = (0..COUNT).map(|index| {
+                        let header = channel::header(FIRST_CHANNEL + index as u16, SIZE);
+                        [&header.unwrap()[..], &[0xA5; SIZE]].concat()
+                    });
+                    let frames = frames.collect();
+                    (streams::Way::Out { frames, peers }, SIZE)
+                }
+            };
+            let mut flow = StreamFlow::new(clients.collect(), ends, length, 30).unwrap();
+            let short = Duration::from_millis(20);
+            let delivered = flow.run(short, short, || {}, || {}).unwrap();
+            assert!(delivered.arrived > 0);
+            assert_eq!(delivered.arrived, delivered.sent);
+        }
     }
 }

@@ -106,6 +106,18 @@ async fn up_to_call_of(socket: &mut Socket, users: &[i64]) -> Vec<Value> {
     }
 }
 
+/// One after the other, each once the one before is seen to be in the call.
+async fn join_in_turn(room: i64, people: [(&mut Socket, i64); 2]) {
+    let mut all = Vec::new();
+    for (socket, user) in people {
+        for kind in ["open_call", "join_call"] {
+            socket.send(of(kind, room)).await;
+        }
+        all.push(user);
+        up_to_call_of(socket, &all).await;
+    }
+}
+
 async fn pass_offer(from: &mut Socket, target: i64, room: i64, to: &mut Socket) {
     let data =
         json!({"room_id": room, "target_user_id": target, "sdp": {"type": "offer", "sdp": "v=0"}});
@@ -276,15 +288,7 @@ async fn when_a_node_is_killed_in_mid_call_its_people_go_on_at_another() {
     let room = ann.room_with(&[&at(&doomed, &bob)]).await;
     let mut of_ann = everything(&ann).await;
     let mut of_bob = everything(&bob).await;
-    for (socket, all) in [
-        (&mut of_ann, vec![ann.id]),
-        (&mut of_bob, vec![ann.id, bob.id]),
-    ] {
-        for kind in ["open_call", "join_call"] {
-            socket.send(of(kind, room)).await;
-        }
-        up_to_call_of(socket, &all).await;
-    }
+    join_in_turn(room, [(&mut of_ann, ann.id), (&mut of_bob, bob.id)]).await;
     let carl = at(two, &two.user("carl").await);
     say(&bob, room, "before").await;
     let last = of_ann.next_of("chat_message").await["event_id"].clone();
@@ -341,15 +345,7 @@ async fn redis_and_postgresql_may_be_gone_for_a_while() {
     let room = ann.room_with(&[&at(one, &bob)]).await;
     let mut of_ann = everything(&ann).await;
     let mut of_bob = everything(&bob).await;
-    for (socket, all) in [
-        (&mut of_ann, vec![ann.id]),
-        (&mut of_bob, vec![ann.id, bob.id]),
-    ] {
-        for kind in ["open_call", "join_call"] {
-            socket.send(of(kind, room)).await;
-        }
-        up_to_call_of(socket, &all).await;
-    }
+    join_in_turn(room, [(&mut of_ann, ann.id), (&mut of_bob, bob.id)]).await;
     up_to_call_of(&mut of_ann, &[ann.id, bob.id]).await;
 
     redis.kill();
